@@ -1,0 +1,129 @@
+# Everything a person or CI does with this project; `make` alone prints help.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+JOBS ?= $(shell nproc)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+
+DEBS_BUILD := g++ node-llhttp libsimdjson-dev rapidjson-dev zlib1g-dev
+DEBS_TEST := libgtest-dev
+DEBS_LINT := clang-format-14 cppcheck
+DEBS_FUZZ := clang-14 libclang-rt-14-dev
+DEBS_BENCH := wrk
+
+FUZZ_SECONDS ?= 300
+PYTEST ?=
+
+NATIVE_SOURCES := $(shell find csrc -type f 2>/dev/null)
+CPP_FILES := $(shell find csrc tests/cpp tests/fuzz -name '*.cc' -o -name '*.h' 2>/dev/null)
+LINTED := pyserver setup.py $(wildcard tests bench tools model_repository)
+
+# need_debs(packages): installs what is missing, and asks apt only then.
+define need_debs
+@if command -v dpkg-query >/dev/null; then \
+  missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+  if [ -n "$$missing" ]; then \
+    sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+    echo "installing $$missing"; \
+    $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null 2>&1 || \
+      { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; \
+  fi; \
+else echo "not a Debian system: install the equivalents of $(1) yourself"; fi
+endef
+
+.PHONY: help install demo test test-cpp test-python lint format bench sanitize fuzz clean debs-build
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: debs-build $(VENV)/.native  ## .venv with pyserver (editable), its backends for CPU, and the tools
+	@$(PY) -c "import pyserver._core"
+
+debs-build:
+	$(call need_debs,$(DEBS_BUILD))
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.packages: pyproject.toml constraints.txt | $(PY) debs-build
+	$(PIP) setuptools wheel pybind11 cmake ninja
+	$(PIP) --no-build-isolation --editable '.[onnx,client,dev]'
+	@touch $@
+
+$(VENV)/.native: $(NATIVE_SOURCES) setup.py $(VENV)/.packages
+	$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.packages
+	$(PIP) --no-build-isolation --editable '.[onnx,client,demo]'
+	@touch $@
+
+demo: install $(VENV)/.demo  ## start the server, run real models through it, check every answer, stop
+	$(PY) model_repository/demo.py
+
+test: test-cpp test-python  ## C++ tests plain and under the sanitizers, then pytest
+
+# cpp_tests(build folder, cmake options)
+define cpp_tests
+$(VENV)/bin/cmake -S csrc -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DPYSERVER_TESTS=ON $(2) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
+$(VENV)/bin/cmake --build $(1) -j $(JOBS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
+$(VENV)/bin/ctest --test-dir $(1) --output-on-failure --no-tests=error --timeout 600
+endef
+
+test-cpp: install
+	$(call need_debs,$(DEBS_TEST))
+	@mkdir -p build
+	$(call cpp_tests,build/tests)
+	$(call cpp_tests,build/tests-address,-DPYSERVER_SANITIZE=address)
+	$(call cpp_tests,build/tests-thread,-DPYSERVER_SANITIZE=thread)
+
+sanitize: install  ## only the C++ tests under ASan+UBSan and under TSan
+	$(call need_debs,$(DEBS_TEST))
+	@mkdir -p build
+	$(call cpp_tests,build/tests-address,-DPYSERVER_SANITIZE=address)
+	$(call cpp_tests,build/tests-thread,-DPYSERVER_SANITIZE=thread)
+
+test-python: install
+	$(PY) -m pytest $(PYTEST)
+
+lint: install  ## ruff, mypy --strict, clang-format, cppcheck
+	$(call need_debs,$(DEBS_LINT))
+	$(VENV)/bin/ruff check $(LINTED)
+	$(VENV)/bin/ruff format --check $(LINTED)
+	$(VENV)/bin/mypy
+	@test -z "$(CPP_FILES)" || clang-format-14 --dry-run --Werror $(CPP_FILES)
+	cppcheck --quiet --std=c++20 --language=c++ --inline-suppr --error-exitcode=1 -j $(JOBS) \
+	  --enable=warning,performance,portability --suppress=missingIncludeSystem \
+	  --suppress=internalAstError -I csrc csrc
+
+format:  ## rewrite Python and C++ in the house's layout
+	$(VENV)/bin/ruff format $(LINTED)
+	$(VENV)/bin/ruff check --fix $(LINTED)
+	clang-format-14 -i $(CPP_FILES)
+
+bench: install  ## what is claimed about speed, measured again (bench/README.md)
+	$(call need_debs,$(DEBS_BENCH))
+	$(PY) -m bench.http
+
+fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targets
+	$(call need_debs,$(DEBS_FUZZ))
+	@mkdir -p build
+	$(VENV)/bin/cmake -S csrc -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
+	  -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DPYSERVER_FUZZ=ON >build/fuzz.log
+	$(VENV)/bin/cmake --build build/fuzz -j $(JOBS) >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
+	@set -e; targets=$$(find build/fuzz -maxdepth 1 -name '*_fuzz' -type f); \
+	count=$$(echo $$targets | wc -w); \
+	for target in $$targets; do \
+	  name=$$(basename $$target); corpus=build/fuzz-corpus/$$name; mkdir -p $$corpus; \
+	  seeds=tests/fuzz/seeds/$${name%_fuzz}; \
+	  echo "fuzzing $$name for $$(( $(FUZZ_SECONDS) / count )) s"; \
+	  $$target -max_total_time=$$(( $(FUZZ_SECONDS) / count )) -timeout=10 -rss_limit_mb=4096 \
+	    -print_final_stats=1 -artifact_prefix=build/fuzz- $$corpus $$([ -d $$seeds ] && echo $$seeds) 2>&1 | tail -n 12; \
+	  test $${PIPESTATUS[0]} = 0; \
+	done
+
+clean:  ## everything that was built, and the virtual environment
+	rm -rf build $(VENV) *.egg-info pyserver/_core*.so pyserver/libsimdjson.so* .mypy_cache .ruff_cache .pytest_cache
+	find pyserver tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
