@@ -1,0 +1,37 @@
+"""pyserver as a server under measurement: the console command of this checkout's virtual
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.targets.process import Ports, ServerProcess
+
+
+def command_path() -> Path:
+    """The `pyserver` beside the running interpreter, or the one that PYSERVER_COMMAND names."""
+    named = os.environ.get("PYSERVER_COMMAND")
+    return Path(named) if named else Path(sys.executable).with_name("pyserver")
+
+
+class Pyserver(ServerProcess):
+    name = "pyserver"
+
+    def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
+        return [
+            str(command_path()),
+            f"--model-repository={model_repository}",
+            "--http-address=127.0.0.1",
+            f"--http-port={ports.http}",
+            "--grpc-address=127.0.0.1",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-port={ports.metrics}",
+            *extra,
+        ]
+
+    def environment(self) -> Mapping[str, str]:
+        return os.environ
