@@ -67,9 +67,9 @@ test: test-cpp test-python  ## C++ tests plain and under the sanitizers, then py
 
 # cpp_tests(build folder, cmake options)
 define cpp_tests
-$(VENV)/bin/cmake -S csrc -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DPYSERVER_TESTS=ON $(2) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
-$(VENV)/bin/cmake --build $(1) -j $(JOBS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
-$(VENV)/bin/ctest --test-dir $(1) --output-on-failure --no-tests=error --timeout 600
+@$(VENV)/bin/cmake -S csrc -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DPYSERVER_TESTS=ON $(2) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
+@$(VENV)/bin/cmake --build $(1) -j $(JOBS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }
+@$(VENV)/bin/ctest --test-dir $(1) --output-on-failure --no-tests=error --timeout 600
 endef
 
 test-cpp: install

@@ -32,9 +32,13 @@ def tool(name: str) -> str:
 class CMakeBuild(build_ext):
     """Runs CMake instead of compiling Extension.sources; csrc/CMakeLists.txt knows what to build."""
 
+    def run(self) -> None:
+        # setuptools clears `inplace` while it builds, and copies afterwards.
+        self.lasting = bool(self.editable_mode or self.inplace)
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
-        lasting = self.editable_mode or self.inplace
-        build_dir = ROOT / "build" / "native" if lasting else Path(self.build_temp).resolve()
+        build_dir = ROOT / "build" / "native" if self.lasting else Path(self.build_temp).resolve()
         module = Path(self.get_ext_fullpath(ext.name)).resolve()
         build_dir.mkdir(parents=True, exist_ok=True)
         # Tools and headers are named on every run: under build isolation they move each time.
@@ -65,15 +69,12 @@ class CMakeBuild(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """Editable: puts the module and the library that travels with it into pyserver/."""
-        built = Path(self.get_ext_fullpath("pyserver._core")).resolve().parent
-        if not self.inplace:
-            built = Path(self.build_lib).resolve() / "pyserver"
+        built = Path(self.build_lib).resolve() / "pyserver"
         for file in [*built.glob("_core*.so"), *built.glob("libsimdjson.so.*")]:
             target = ROOT / "pyserver" / file.name
-            if file != target:
-                # A new inode: a running server keeps the file that it has mapped.
-                target.unlink(missing_ok=True)
-                shutil.copy2(file, target)
+            # A new inode: a running server keeps the file that it has mapped.
+            target.unlink(missing_ok=True)
+            shutil.copy2(file, target)
 
 
 setup(
