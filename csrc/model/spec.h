@@ -1,0 +1,50 @@
+// What the front needs to know of one model version in order to check and answer requests for it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/datatype.h"
+
+namespace pyserver::model {
+
+struct TensorSpec {
+  std::string name;
+  base::Datatype datatype = base::Datatype::kInvalid;
+  std::vector<int64_t> dims;                     // of the config, without the batch dimension; -1: any
+  std::optional<std::vector<int64_t>> reshape;   // what the backend sees instead
+  bool optional = false;
+  bool ragged = false;
+  bool shape_tensor = false;
+  std::vector<std::string> labels;               // of an output, for classification
+};
+
+struct ModelSpec {
+  std::string name;
+  int64_t version = 0;
+  std::string version_text;
+  uint32_t handle = 0;
+  int32_t max_batch_size = 0;
+  bool decoupled = false;
+  bool sequence = false;
+  base::Datatype correlation_datatype = base::Datatype::kInvalid;  // of the CORRID control, if any
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+
+  // The index in inputs / outputs, or -1. Models have few tensors, so this is a walk.
+  int input_index(std::string_view tensor) const { return index_in(inputs, tensor); }
+  int output_index(std::string_view tensor) const { return index_in(outputs, tensor); }
+
+ private:
+  static int index_in(const std::vector<TensorSpec>& specs, std::string_view tensor) {
+    for (size_t index = 0; index < specs.size(); ++index) {
+      if (specs[index].name == tensor) return static_cast<int>(index);
+    }
+    return -1;
+  }
+};
+
+}  // namespace pyserver::model

@@ -1,0 +1,92 @@
+// The inference bodies of HTTP: from bytes in our region to a checked request, and from a response table to bytes. No I/O.
+//
+// The gateway receives a body straight into its region and calls decode(); what comes back is a request table ready to be submitted and the
+// list of further blocks that belong to the request. When the reply is there it calls encode(), and sends what comes back with writev.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "model/spec.h"
+#include "shm/allocator.h"
+#include "shm/region.h"
+#include "shm/table.h"
+
+namespace pyserver::protocol {
+
+// Our own region, in which tensors that arrive as JSON are built.
+struct OwnMemory {
+  uint32_t peer = 0;
+  const shm::Mapping* mapping = nullptr;
+  shm::Allocator* allocator = nullptr;
+};
+
+struct BodyView {
+  uint64_t offset = 0;               // of the (already decompressed) body in our region
+  uint64_t byte_size = 0;
+  uint64_t capacity = 0;             // bytes that may be read behind the body (simdjson wants padding); >= byte_size
+  std::optional<std::string_view> header_length;  // text of Inference-Header-Content-Length, if it came
+  uint64_t max_input_bytes = 0;      // --http-max-input-size
+};
+
+// How one requested output is to be sent.
+struct OutputWish {
+  std::string name;
+  bool binary = false;
+  uint32_t classification = 0;  // 0: no
+};
+
+struct DecodedRequest {
+  shm::RequestBuilder table;
+  std::vector<uint64_t> blocks;  // allocated by decode() in our region; the gateway frees them with the request (also on error)
+  std::vector<OutputWish> wishes;  // empty: all outputs, with `binary_default`
+  bool binary_default = false;
+  std::string request_id;
+  uint32_t batch_size = 1;
+  uint8_t flags = 0;             // shm::kSequenceStart, kSequenceEnd
+  uint64_t signature = 0;
+  uint64_t timeout_us = 0;
+  uint64_t priority = 0;
+  uint64_t payload_bytes = 0;
+  void clear();
+};
+
+// Decodes and checks the whole request (spec 1.5, 1.6, 1.8). Statuses carry Triton's texts. One decoder per thread: it keeps its parser's memory.
+class InferDecoder {
+ public:
+  InferDecoder();
+  ~InferDecoder();
+  base::Status decode(const model::ModelSpec& model, const BodyView& body, const OwnMemory& memory,
+                      DecodedRequest* request);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+// Finds the bytes of a tensor of a response: checked against its region; nullopt when the place is no longer there or out of range.
+using FindBytes = std::function<std::optional<std::span<const uint8_t>>(const shm::TensorEntry&)>;
+
+struct EncodedResponse {
+  std::string json;                                // the JSON part
+  std::vector<std::span<const uint8_t>> binary;    // straight out of the regions, in order
+  uint64_t binary_bytes = 0;
+  bool octet_stream = false;                       // then Inference-Header-Content-Length = json.size()
+  std::vector<std::string> kept;                   // owns what `binary` refers to and is in no region (classification)
+  void clear();
+};
+
+base::Status encode(const model::ModelSpec& model, const DecodedRequest& request,
+                    const shm::ResponseView& response, const FindBytes& find, EncodedResponse* out);
+
+// {"error":"..."} with JSON escapes.
+std::string error_body(std::string_view message);
+
+}  // namespace pyserver::protocol
