@@ -1,0 +1,1 @@
+../../versions/1/model.py
