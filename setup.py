@@ -1,7 +1,7 @@
 """Builds the native module pyserver._core with CMake; everything else is in pyproject.toml.
 
-A normal build leaves its objects in setuptools' temporary folder; an editable one in build/native, so
-that the next `make install` compiles only what changed.
+A normal build leaves its objects in setuptools' temporary folder; an editable one in build/native,
+so that the next `make install` compiles only what changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def tool(name: str) -> str:
-    """The path of cmake or ninja: beside this Python, in the build's own environment, or on PATH."""
+    """The path of cmake or ninja: on PATH (as under build isolation) or beside this Python."""
     scripts = [sysconfig.get_path("scripts"), os.environ.get("PATH", "")]
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(scripts))
     if found is None:
@@ -30,7 +30,7 @@ def tool(name: str) -> str:
 
 
 class CMakeBuild(build_ext):
-    """Runs CMake instead of compiling Extension.sources; csrc/CMakeLists.txt knows what to build."""
+    """Runs CMake instead of compiling sources; csrc/CMakeLists.txt knows what to build."""
 
     def run(self) -> None:
         # setuptools clears `inplace` while it builds, and copies afterwards.

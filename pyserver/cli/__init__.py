@@ -1,0 +1,1 @@
+"""The `pyserver` command: flags to settings, then the supervisor."""

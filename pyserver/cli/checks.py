@@ -1,0 +1,105 @@
+"""Rules that concern more than one flag; each returns what is wrong, or nothing.
+
+The texts are written for the person at the terminal: what came, what was wanted, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from itertools import combinations
+
+from pyserver.settings import Settings
+
+# What a rule sees: the settings so far, and the names of the flags that were given.
+Rule = Callable[[Settings, Set[str]], str | None]
+
+_TRACE_FLAGS = ("trace-file", "trace-level", "trace-rate", "trace-count", "trace-log-frequency")
+
+
+def _needs_a_repository(settings: Settings, given: Set[str]) -> str | None:
+    if settings.model_repository:
+        return None
+    return "no model repository was given; name one with --model-repository=<folder>"
+
+
+def _load_model_needs_explicit(settings: Settings, given: Set[str]) -> str | None:
+    if not settings.load_model or settings.model_control_mode == "explicit":
+        return None
+    return "--load-model needs --model-control-mode=explicit"
+
+
+def _star_stands_alone(settings: Settings, given: Set[str]) -> str | None:
+    if "*" in settings.load_model and set(settings.load_model) != {"*"}:
+        return "--load-model=* loads every model and cannot be given with other names"
+    return None
+
+
+def _one_response_cache(settings: Settings, given: Set[str]) -> str | None:
+    if {"response-cache-byte-size", "cache-config"} <= given:
+        return "--response-cache-byte-size and --cache-config cannot be given together"
+    names = {name for name, _, _ in settings.cache_config}
+    if "" in names:
+        return "--cache-config needs the name of a cache: --cache-config=<cache>,<key>=<value>"
+    if len(names) > 1:
+        return f"--cache-config names {len(names)} caches; one server has one"
+    return None
+
+
+def _old_or_new_trace_flags(settings: Settings, given: Set[str]) -> str | None:
+    old = [name for name in _TRACE_FLAGS if name in given]
+    if old and "trace-config" in given:
+        return f"--{old[0]} and --trace-config cannot be given together"
+    return None
+
+
+def _endpoints(settings: Settings) -> list[tuple[str, str, int]]:
+    """(flag of the port, address, port) of every endpoint that is switched on."""
+    http = settings.http_address
+    every = [
+        (settings.allow_http, "--http-port", http, settings.http_port),
+        (settings.allow_grpc, "--grpc-port", settings.grpc_address, settings.grpc_port),
+        (
+            settings.allow_metrics,
+            "--metrics-port",
+            settings.metrics_address or http,
+            settings.metrics_port,
+        ),
+        (settings.allow_sagemaker, "--sagemaker-port", http, settings.sagemaker_port),
+        (settings.allow_vertex_ai, "--vertex-ai-port", http, settings.vertex_ai_port),
+    ]
+    return [(flag, address, port) for allowed, flag, address, port in every if allowed]
+
+
+def _ports_differ(settings: Settings, given: Set[str]) -> str | None:
+    for (flag, address, port), (other, its_address, its_port) in combinations(
+        _endpoints(settings), 2
+    ):
+        if address == its_address and port == its_port and port != 0:
+            return f"{flag} and {other} are both {port} at {address}; give them different ports"
+    return None
+
+
+def _something_listens(settings: Settings, given: Set[str]) -> str | None:
+    if settings.allow_http:
+        return None
+    return "--allow-http=false leaves the server without an endpoint: this version serves HTTP only"
+
+
+RULES: tuple[Rule, ...] = (
+    _needs_a_repository,
+    _load_model_needs_explicit,
+    _star_stands_alone,
+    _one_response_cache,
+    _old_or_new_trace_flags,
+    _ports_differ,
+    _something_listens,
+)
+
+
+def first_fault(settings: Settings, given: Set[str]) -> str | None:
+    """The first rule that is broken, in words; None when all hold."""
+    for rule in RULES:
+        fault = rule(settings, given)
+        if fault is not None:
+            return fault
+    return None
