@@ -20,9 +20,9 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace pyserver::shm {
@@ -222,17 +222,13 @@ static_assert(offsetof(Execute, deadline_ns) == 32 && offsetof(Reply, owner) == 
 template <typename T>
 Record pack(const T& message) {
   static_assert(kIsRecord<T>);
-  Record record;
-  std::memcpy(&record, &message, kRecordBytes);
-  return record;
+  return std::bit_cast<Record>(message);
 }
 
 template <typename T>
 T unpack(const Record& record) {
   static_assert(kIsRecord<T>);
-  T message;
-  std::memcpy(&message, &record, kRecordBytes);
-  return message;
+  return std::bit_cast<T>(record);
 }
 
 }  // namespace pyserver::shm

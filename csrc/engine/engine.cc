@@ -1,0 +1,196 @@
+// The engine's books: peers, models, instances. What records do is in records.cc, how batches are formed in dispatch.cc.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace pyserver::engine {
+
+Engine::Engine(shm::Mapping own_region, uint64_t budget_bytes)
+    : own_region_(std::move(own_region)), own_memory_(&own_region_, budget_bytes, 1 << 20) {
+  leases_.emplace_back();
+  peers_.emplace_back();  // id 0 is core itself
+}
+
+Engine::~Engine() = default;
+
+Peer* Engine::peer(uint32_t id) const { return id < peers_.size() ? peers_[id].get() : nullptr; }
+
+Peer* Engine::add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm::Mapping region) {
+  if (id >= peers_.size()) peers_.resize(id + 1);
+  auto made = std::make_unique<Peer>();
+  made->id = id;
+  made->kind = kind;
+  made->channel = std::move(channel);
+  made->region = std::move(region);
+  peers_[id] = std::move(made);
+  ++counters_.peers;
+  return peers_[id].get();
+}
+
+void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_ns) {
+  Peer* gone = peer(id);
+  if (gone == nullptr) return;
+  Model* const model = gone->model;
+  remove_instance(id);
+  // What it executes: taken out of the map first, because abandoning a batch erases it.
+  std::vector<Batch*> running;
+  for (auto& [batch_id, batch] : gone->batches) running.push_back(batch.get());
+  for (Batch* batch : running) abandon_batch(batch, message, now_ns);
+  // What it submitted: queued requests cost nothing more, running ones learn that nobody waits.
+  while (gone->requests != nullptr) {
+    Request* request = gone->requests;
+    unlink_submitter(request);
+    if (request->queued) {
+      request->model->policy->remove(request);
+      mark_dirty(request->model);
+      forget_request(request);
+    } else {
+      if (request->instance != nullptr && !request->answered) {
+        shm::Cancelled cancelled;
+        cancelled.ticket = request->ticket;
+        send(request->instance, shm::pack(cancelled));
+      }
+      finish_if_over(request);
+    }
+  }
+  // What it holds of others, and what others hold of it.
+  while (gone->leases != 0) end_lease(gone->leases);
+  for (Lease& lease : leases_) {
+    if (lease.owner == gone) lease.owner = nullptr;  // the holder's Return will free the slot
+  }
+  std::erase(dirty_peers_, gone);
+  peers_[id].reset();
+  --counters_.peers;
+  if (model != nullptr) check_drained(model);
+}
+
+base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
+  for (const sched::PolicyRow& row : sched::kPolicies) {
+    if (settings.policy != row.name) continue;
+    auto made = std::make_unique<Model>();
+    made->handle = handle;
+    made->settings = settings;
+    made->policy = row.make(settings.queue);
+    made->queue_is_direct = settings.policy == "direct";
+    models_[handle] = std::move(made);
+    ++counters_.models;
+    return {};
+  }
+  return base::internal_error("there is no scheduling policy '" + settings.policy + "'");
+}
+
+void Engine::drain_model(uint32_t handle) {
+  const auto found = models_.find(handle);
+  if (found == models_.end()) return;
+  found->second->accepting = false;
+  check_drained(found->second.get());
+}
+
+void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t now_ns) {
+  const auto found = models_.find(handle);
+  if (found == models_.end()) return;
+  Model* model = found->second.get();
+  model->accepting = false;
+  while (sched::Request* queued = model->policy->any()) {
+    model->policy->remove(queued);
+    refuse(static_cast<Request*>(queued), base::Code::kUnavailable, message, now_ns);
+  }
+  check_drained(model);
+}
+
+void Engine::remove_model(uint32_t handle) {
+  const auto found = models_.find(handle);
+  if (found == models_.end()) return;
+  abort_model(handle, "the model was removed", 0);
+  Model* model = found->second.get();
+  for (Peer* instance : model->instances) instance->model = nullptr;
+  for (const auto& known : peers_) {
+    if (!known) continue;
+    if (known->model == model) known->model = nullptr;
+    std::vector<Batch*> running;
+    for (auto& [id, batch] : known->batches) {
+      if (batch->model == model) running.push_back(batch.get());
+    }
+    for (Batch* batch : running) abandon_batch(batch, "the model was removed", 0);
+  }
+  std::erase(dirty_models_, model);
+  std::erase_if(events_, [handle](const Event& event) {
+    return event.kind == Event::Kind::kDrained && event.id == handle;
+  });
+  models_.erase(found);
+  --counters_.models;
+}
+
+base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id) {
+  const auto found = models_.find(handle);
+  Peer* instance = peer(peer_id);
+  if (found == models_.end() || instance == nullptr || instance->kind != PeerKind::kInstance) {
+    return base::internal_error("cannot add instance " + std::to_string(peer_id) + " to model handle " +
+                                std::to_string(handle) + ": no such model or instance");
+  }
+  instance->model = found->second.get();
+  instance->leaving = false;
+  found->second->instances.push_back(instance);
+  mark_dirty(found->second.get());
+  return {};
+}
+
+void Engine::remove_instance(uint32_t peer_id) {
+  Peer* instance = peer(peer_id);
+  if (instance == nullptr || instance->model == nullptr) return;
+  instance->leaving = true;
+  std::erase(instance->model->instances, instance);
+  if (instance->unclosed == 0) events_.push_back({Event::Kind::kIdle, peer_id, {}});
+}
+
+const Model* Engine::find_model(uint32_t handle) const {
+  const auto found = models_.find(handle);
+  return found == models_.end() ? nullptr : found->second.get();
+}
+
+Counters Engine::counters() const {
+  Counters now = counters_;
+  now.own_bytes = own_memory_.used_bytes();
+  for (const auto& [handle, model] : models_) now.queued_requests += model->policy->queued();
+  return now;
+}
+
+std::vector<Event> Engine::take_events() { return std::exchange(events_, {}); }
+
+size_t Engine::poll(Peer* from, size_t limit, uint64_t now_ns) {
+  size_t taken = 0;
+  shm::Record record;
+  while (taken < limit && from->channel.try_take(&record)) {
+    handle(from, record, now_ns);
+    ++taken;
+  }
+  if (taken > 0) from->channel.commit();
+  if (from->channel.broken()) violation(from, "its ring is broken");
+  return taken;
+}
+
+void Engine::send(Peer* to, const shm::Record& record) {
+  to->channel.send(record);
+  if (!to->dirty) {
+    to->dirty = true;
+    dirty_peers_.push_back(to);
+  }
+}
+
+bool Engine::flush() {
+  size_t kept = 0;
+  for (Peer* to : dirty_peers_) {
+    to->channel.flush();
+    if (to->channel.backlog() > 0) {
+      dirty_peers_[kept++] = to;
+    } else {
+      to->dirty = false;
+    }
+  }
+  dirty_peers_.resize(kept);
+  return kept > 0;
+}
+
+}  // namespace pyserver::engine

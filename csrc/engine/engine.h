@@ -1,0 +1,231 @@
+// The engine: takes records from the peers' rings, lets policies form batches, sends batches to instances and replies to submitters.
+//
+// It does no waiting and reads no clock: Runner calls poll() and dispatch() with the time, and tests do so by hand. It never reads a
+// tensor's bytes. It alone knows who holds what of whose memory (leases), so that a peer's death gives everything back.
+//
+//   Submit ──> policy ──> BatchHead + Execute ──> instance ──> Response ──> Reply ──> submitter
+//                                                    ^                        │ lease
+//                                                    └──── Returned <── Return┘
+//
+// Life of a request:   queued ──> executing ──(final response)──> answered ──(released)──> gone
+//                        └─(refused, cancelled)─> gone              either order
+//
+// Thread safety: all of it belongs to one thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/statistics.h"
+#include "sched/policy.h"
+#include "shm/allocator.h"
+#include "shm/channel.h"
+#include "shm/layout.h"
+#include "shm/region.h"
+#include "shm/table.h"
+
+namespace pyserver::engine {
+
+struct Model;
+struct Peer;
+struct Batch;
+
+struct Request : sched::Request {
+  uint64_t ticket = 0;          // ours: generation << 32 | slot
+  uint64_t submitter_ticket = 0;
+  uint64_t table_offset = 0;
+  uint32_t table_bytes = 0;
+  uint8_t flags = 0;
+  bool live = false;
+  bool answered = false;        // the final reply went out
+  bool released = false;        // the instance no longer reads the request's memory
+  Peer* submitter = nullptr;    // nullptr: it died, or left
+  Peer* instance = nullptr;     // while executing
+  Model* model = nullptr;
+  Batch* batch = nullptr;
+  uint32_t batch_index = 0;          // in batch->requests
+  Request* peer_next = nullptr;      // among the submitter's requests
+  Request* peer_previous = nullptr;
+};
+
+struct Batch {
+  uint64_t id = 0;
+  Model* model = nullptr;
+  Peer* instance = nullptr;
+  uint32_t open = 0;            // requests not yet answered
+  bool done = false;            // execute returned
+  bool closed = false;          // done and all answered: counted in the statistics; lives on for requests not yet released
+  uint64_t dispatched_ns = 0;
+  std::vector<Request*> requests;  // those not gone yet
+  FinishedBatch figures;
+};
+
+struct Lease {
+  Peer* owner = nullptr;        // nullptr: core itself, or the owner died
+  bool core_owned = false;
+  Peer* holder = nullptr;
+  uint64_t cookie = 0;
+  uint32_t generation = 0;
+  uint32_t next = 0;            // in the holder's list, or the free list
+  uint32_t previous = 0;
+};
+
+enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
+
+struct Peer {
+  uint32_t id = 0;
+  PeerKind kind = PeerKind::kFrontend;
+  shm::ChannelEnd channel;
+  shm::Mapping region;
+  Request* requests = nullptr;     // what it submitted
+  uint32_t leases = 0;             // first lease that it holds; 0: none
+  Model* model = nullptr;          // of an instance
+  std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
+  size_t executing = 0;            // batches whose execute has not returned
+  size_t unclosed = 0;             // batches that still owe an answer
+  bool leaving = false;            // no new batches
+  bool dirty = false;              // something to flush
+  bool broken = false;             // it wrote nonsense; reported once
+};
+
+struct ModelSettings {
+  std::string name;
+  int64_t version = 1;
+  std::string policy = "direct";
+  sched::PolicySettings queue;
+};
+
+struct Model {
+  uint32_t handle = 0;
+  ModelSettings settings;
+  std::unique_ptr<sched::Policy> policy;
+  std::vector<Peer*> instances;
+  ModelStatistics statistics;
+  uint64_t execution_ns = 0;   // moving average of what a batch takes in its instance
+  uint64_t running = 0;        // batches not yet closed
+  bool accepting = true;
+  bool drained = false;        // reported once
+  bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size
+  bool dirty = false;          // waits in the list for dispatch
+  uint64_t wake_ns = sched::kNever;
+};
+
+// What the control plane wants to hear.
+struct Event {
+  enum class Kind : uint8_t { kIdle, kBroken, kDrained } kind;
+  uint32_t id;          // peer, or handle of the model
+  std::string message;
+};
+
+struct Counters {
+  uint64_t live_requests = 0;
+  uint64_t queued_requests = 0;
+  uint64_t live_leases = 0;
+  uint64_t live_batches = 0;
+  uint64_t peers = 0;
+  uint64_t models = 0;
+  uint64_t own_bytes = 0;       // of core's own region
+  uint64_t violations = 0;      // records that made no sense
+  uint64_t submitted = 0;
+  uint64_t refused = 0;
+};
+
+class Engine {
+ public:
+  Engine(shm::Mapping own_region, uint64_t budget_bytes);
+  ~Engine();
+
+  // --- the control plane's operations (through Runner) ---
+  Peer* add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm::Mapping region);
+  // The peer is dead or gone: answers what it was executing with UNAVAILABLE `message`, drops what it had submitted, gives back what it held.
+  void retire_peer(uint32_t id, const std::string& message, uint64_t now_ns);
+  base::Status add_model(uint32_t handle, const ModelSettings& settings);
+  // Takes nothing new; event kDrained when the last batch is over. What is queued still runs.
+  void drain_model(uint32_t handle);
+  // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
+  void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
+  void remove_model(uint32_t handle);
+  base::Status add_instance(uint32_t handle, uint32_t peer);
+  // No new batches for it; event kIdle when it runs none.
+  void remove_instance(uint32_t peer);
+  const Model* find_model(uint32_t handle) const;
+  Counters counters() const;
+  std::vector<Event> take_events();
+
+  // --- the loop's operations ---
+  // Takes up to `limit` records from the peer's ring; how many there were.
+  size_t poll(Peer* peer, size_t limit, uint64_t now_ns);
+  // Forms batches for all models that may have something to do.
+  void dispatch(uint64_t now_ns);
+  // When dispatch() wants to be called again even if nothing arrives.
+  uint64_t wake_ns();
+  // Publishes what was sent; rings the sleepers. True: some peer does not read, call again soon.
+  bool flush();
+
+  Peer* peer(uint32_t id) const;
+
+ private:
+  // records.cc: what each kind of record does
+  void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
+  void submit(Peer* from, const shm::Submit& record, uint64_t now_ns);
+  void cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns);
+  void give_back(Peer* from, const shm::Return& record);
+  void respond(Peer* from, const shm::Response& record, uint64_t now_ns);
+  void release(Peer* from, const shm::Release& record);
+  void batch_done(Peer* from, const shm::BatchDone& record);
+  void violation(Peer* from, const char* what);
+
+  // requests.cc: making, answering and forgetting requests and batches
+  Request* make_request(Peer* submitter);
+  Request* find_request(uint64_t ticket);
+  void forget_request(Request* request);
+  void unlink_submitter(Request* request);
+  void finish_if_over(Request* request);
+  void answered(Request* request, bool error, uint64_t now_ns);
+  void close_if_over(Batch* batch);
+  void erase_if_over(Batch* batch);
+  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);
+  void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns);
+  void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message, uint8_t flags);
+  std::string request_prefix(const Request& request) const;
+
+  // leases.cc
+  uint64_t make_lease(Peer* owner, Peer* holder, uint64_t cookie);
+  void end_lease(uint32_t slot);
+  void return_to(Peer* owner, uint64_t cookie);
+
+  // dispatch.cc
+  void mark_dirty(Model* model);
+  void dispatch_model(Model* model, uint64_t now_ns);
+  Peer* idle_instance(const Model& model) const;
+  void send_batch(Model* model, Peer* instance, uint64_t now_ns);
+  void check_drained(Model* model);
+
+  void send(Peer* to, const shm::Record& record);
+
+  shm::Mapping own_region_;
+  shm::Allocator own_memory_;
+  std::vector<std::unique_ptr<Peer>> peers_;  // by id; ids only grow
+  std::unordered_map<uint32_t, std::unique_ptr<Model>> models_;
+  std::deque<Request> slots_;                 // addresses are stable
+  std::vector<uint32_t> free_slots_;
+  std::vector<Lease> leases_;                 // slot 0 is never used
+  uint32_t free_lease_ = 0;
+  std::vector<Model*> dirty_models_;
+  std::vector<Peer*> dirty_peers_;
+  std::priority_queue<std::pair<uint64_t, uint32_t>, std::vector<std::pair<uint64_t, uint32_t>>,
+                      std::greater<>> timers_;  // (wake_ns, handle); stale entries are skipped
+  std::vector<sched::Request*> formed_;       // scratch of dispatch
+  shm::ResponseBuilder error_table_;
+  std::vector<Event> events_;
+  uint64_t next_batch_id_ = 1;
+  Counters counters_;
+};
+
+}  // namespace pyserver::engine

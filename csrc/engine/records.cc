@@ -1,0 +1,165 @@
+// What each kind of record does. Every number in a record comes from another process and is checked before it is used.
+#include "engine/engine.h"
+
+namespace pyserver::engine {
+
+void Engine::violation(Peer* from, const char* what) {
+  ++counters_.violations;
+  if (from->broken) return;
+  from->broken = true;
+  events_.push_back({Event::Kind::kBroken, from->id, what});
+}
+
+void Engine::handle(Peer* from, const shm::Record& record, uint64_t now_ns) {
+  switch (record.kind) {
+    case shm::Kind::kSubmit:
+      return submit(from, shm::unpack<shm::Submit>(record), now_ns);
+    case shm::Kind::kCancel:
+      return cancel(from, shm::unpack<shm::Cancel>(record), now_ns);
+    case shm::Kind::kReturn:
+      return give_back(from, shm::unpack<shm::Return>(record));
+    case shm::Kind::kResponse:
+      return respond(from, shm::unpack<shm::Response>(record), now_ns);
+    case shm::Kind::kRelease:
+      return release(from, shm::unpack<shm::Release>(record));
+    case shm::Kind::kBatchDone:
+      return batch_done(from, shm::unpack<shm::BatchDone>(record));
+    default:
+      return violation(from, "it sent a record of unknown kind");
+  }
+}
+
+void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
+  ++counters_.submitted;
+  if (!from->region.contains(record.table_offset, record.table_bytes)) {
+    violation(from, "it submitted a table outside its region");
+    return send_error(from, record.ticket, base::Code::kInternal, "the request's table lies outside its region",
+                      shm::kFinal | shm::kReleasedFlag);
+  }
+  const auto found = models_.find(record.model);
+  if (found == models_.end() || !found->second->accepting) {
+    ++counters_.refused;
+    const std::string message =
+        found == models_.end()
+            ? std::string("the model was unloaded while the request was on its way")
+            : "Request for unknown model: '" + found->second->settings.name + "' version " +
+                  std::to_string(found->second->settings.version) + " is not at ready state";
+    return send_error(from, record.ticket, base::Code::kUnavailable, message, shm::kFinal | shm::kReleasedFlag);
+  }
+  Model* model = found->second.get();
+  Request* request = make_request(from);
+  request->submitter_ticket = record.ticket;
+  request->table_offset = record.table_offset;
+  request->table_bytes = record.table_bytes;
+  request->flags = record.flags;
+  request->model = model;
+  request->batch_size = record.batch_size;
+  request->signature = record.signature;
+  request->timeout_us = record.timeout_us;
+  request->priority = record.priority;
+  const base::Status status = model->policy->add(request, now_ns);
+  if (!status.ok()) return refuse(request, status.code(), request_prefix(*request) + status.message(), now_ns);
+  mark_dirty(model);
+}
+
+void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
+  // Rare, and a peer has few requests in flight: a walk is cheaper than keeping an index for every request.
+  Request* request = from->requests;
+  while (request != nullptr && request->submitter_ticket != record.ticket) request = request->peer_next;
+  if (request == nullptr) return;  // answered meanwhile
+  if (request->queued) {
+    request->model->policy->remove(request);
+    mark_dirty(request->model);
+    refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
+  } else if (request->instance != nullptr && !request->answered) {
+    shm::Cancelled cancelled;
+    cancelled.ticket = request->ticket;
+    send(request->instance, shm::pack(cancelled));
+  }
+}
+
+void Engine::give_back(Peer* from, const shm::Return& record) {
+  const auto slot = static_cast<uint32_t>(record.lease);
+  const auto generation = static_cast<uint32_t>(record.lease >> 32);
+  if (slot == 0 || slot >= leases_.size() || leases_[slot].generation != generation || leases_[slot].holder != from) {
+    return violation(from, "it returned a lease that it does not hold");
+  }
+  end_lease(slot);
+}
+
+void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
+  Request* request = find_request(record.ticket);
+  if (request == nullptr || request->instance != from || request->answered) {
+    return violation(from, "it answered a request that it does not have");
+  }
+  const bool empty = (record.flags & shm::kEmpty) != 0;
+  if ((!empty && !from->region.contains(record.table_offset, record.table_bytes)) || record.code > base::kMaxCode) {
+    violation(from, "it answered with a table outside its region");
+    request->released = request->released || (record.flags & shm::kReleasedFlag) != 0;
+    if (request->submitter != nullptr) {
+      send_error(request->submitter, request->submitter_ticket, base::Code::kInternal,
+                 "the instance answered with a table outside its region",
+                 shm::kFinal | (request->released ? shm::kReleasedFlag : 0));
+    }
+    answered(request, true, now_ns);
+    return finish_if_over(request);
+  }
+  const bool final = (record.flags & shm::kFinal) != 0;
+  if ((record.flags & shm::kReleasedFlag) != 0) request->released = true;
+  if (Peer* to = request->submitter; to != nullptr) {
+    shm::Reply reply;
+    reply.flags = record.flags;
+    reply.code = record.code;
+    reply.ticket = request->submitter_ticket;
+    if (!empty) {
+      reply.owner = from->id;
+      reply.table_bytes = record.table_bytes;
+      reply.table_offset = record.table_offset;
+      reply.lease = make_lease(from, to, record.cookie);
+    }
+    send(to, shm::pack(reply));
+  } else if (!empty) {
+    return_to(from, record.cookie);
+  }
+  if (final) answered(request, (record.flags & shm::kError) != 0, now_ns);
+  finish_if_over(request);
+}
+
+void Engine::release(Peer* from, const shm::Release& record) {
+  Request* request = find_request(record.ticket);
+  if (request == nullptr || request->instance != from) {
+    return violation(from, "it released a request that it does not have");
+  }
+  if (request->released) return;
+  request->released = true;
+  if (request->submitter != nullptr) {
+    shm::Released released;
+    released.ticket = request->submitter_ticket;
+    send(request->submitter, shm::pack(released));
+  }
+  finish_if_over(request);
+}
+
+void Engine::batch_done(Peer* from, const shm::BatchDone& record) {
+  const auto found = from->batches.find(record.batch);
+  if (found == from->batches.end() || found->second->done) {
+    return violation(from, "it finished a batch that it does not have");
+  }
+  Batch* batch = found->second.get();
+  batch->done = true;
+  --from->executing;
+  FinishedBatch& figures = batch->figures;
+  figures.compute_start_ns = record.compute_start_ns;
+  figures.compute_input_end_ns = record.compute_input_end_ns;
+  figures.compute_output_start_ns = record.compute_output_start_ns;
+  figures.compute_end_ns = record.compute_end_ns;
+  Model* model = batch->model;
+  const uint64_t took_ns =
+      record.compute_end_ns > record.compute_start_ns ? record.compute_end_ns - record.compute_start_ns : 0;
+  model->execution_ns = model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
+  mark_dirty(model);
+  close_if_over(batch);
+  erase_if_over(batch);
+}
+
+}  // namespace pyserver::engine

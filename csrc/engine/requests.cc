@@ -1,0 +1,179 @@
+// Making, answering and forgetting requests and batches.
+#include <cstring>
+#include <utility>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+
+namespace pyserver::engine {
+
+Request* Engine::make_request(Peer* submitter) {
+  uint32_t slot = 0;
+  if (free_slots_.empty()) {
+    slot = static_cast<uint32_t>(slots_.size());
+    slots_.emplace_back();
+    slots_.back().ticket = slot;
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  Request& request = slots_[slot];
+  // The next generation: an answer to whoever had this slot before finds nobody.
+  const uint64_t ticket = request.ticket + (uint64_t{1} << 32);
+  request = Request{};
+  request.ticket = ticket;
+  request.live = true;
+  request.submitter = submitter;
+  request.peer_next = submitter->requests;
+  if (submitter->requests != nullptr) submitter->requests->peer_previous = &request;
+  submitter->requests = &request;
+  ++counters_.live_requests;
+  return &request;
+}
+
+Request* Engine::find_request(uint64_t ticket) {
+  const auto slot = static_cast<uint32_t>(ticket);
+  if (slot >= slots_.size()) return nullptr;
+  Request& request = slots_[slot];
+  return request.live && request.ticket == ticket ? &request : nullptr;
+}
+
+void Engine::unlink_submitter(Request* request) {
+  Peer* submitter = request->submitter;
+  if (submitter == nullptr) return;
+  if (request->peer_previous != nullptr) {
+    request->peer_previous->peer_next = request->peer_next;
+  } else {
+    submitter->requests = request->peer_next;
+  }
+  if (request->peer_next != nullptr) request->peer_next->peer_previous = request->peer_previous;
+  request->peer_next = request->peer_previous = nullptr;
+  request->submitter = nullptr;
+}
+
+void Engine::forget_request(Request* request) {
+  unlink_submitter(request);
+  if (request->batch != nullptr) {
+    auto& members = request->batch->requests;
+    members[request->batch_index] = members.back();
+    members[request->batch_index]->batch_index = request->batch_index;
+    members.pop_back();
+    request->batch = nullptr;
+  }
+  request->live = false;
+  --counters_.live_requests;
+  free_slots_.push_back(static_cast<uint32_t>(request->ticket));
+}
+
+void Engine::finish_if_over(Request* request) {
+  if (!request->answered) return;
+  Batch* batch = request->batch;
+  if (request->released) forget_request(request);
+  if (batch == nullptr) return;
+  close_if_over(batch);
+  erase_if_over(batch);
+}
+
+void Engine::answered(Request* request, bool error, uint64_t now_ns) {
+  request->answered = true;
+  Batch* batch = request->batch;
+  if (batch == nullptr) return;
+  --batch->open;
+  FinishedBatch& figures = batch->figures;
+  const uint64_t took_ns = now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
+  if (error) {
+    ++figures.failures;
+    figures.fail_ns += took_ns;
+  } else {
+    ++figures.successes;
+    figures.successful_rows += request->rows();
+    figures.success_ns += took_ns;
+    figures.successful_enqueue_ns += request->enqueue_ns;
+  }
+}
+
+void Engine::close_if_over(Batch* batch) {
+  if (!batch->done || batch->open > 0 || batch->closed) return;
+  batch->closed = true;
+  account(batch->figures, base::wall_ms(), &batch->model->statistics);
+  --batch->model->running;
+  --batch->instance->unclosed;
+  if (batch->instance->leaving && batch->instance->unclosed == 0) {
+    events_.push_back({Event::Kind::kIdle, batch->instance->id, {}});
+  }
+  check_drained(batch->model);
+}
+
+void Engine::erase_if_over(Batch* batch) {
+  if (!batch->closed || !batch->requests.empty()) return;
+  --counters_.live_batches;
+  batch->instance->batches.erase(batch->id);
+}
+
+// The instance is gone: whoever waits for one of its answers is told why.
+void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns) {
+  while (!batch->requests.empty()) {
+    Request* request = batch->requests.back();
+    const bool was_released = std::exchange(request->released, true);
+    if (!request->answered) {
+      if (request->submitter != nullptr) {
+        send_error(request->submitter, request->submitter_ticket, base::Code::kUnavailable,
+                   request_prefix(*request) + message, shm::kFinal | shm::kReleasedFlag);
+      }
+      answered(request, true, now_ns);
+    } else if (!was_released && request->submitter != nullptr) {
+      shm::Released released;
+      released.ticket = request->submitter_ticket;
+      send(request->submitter, shm::pack(released));
+    }
+    forget_request(request);
+  }
+  if (!batch->done) --batch->instance->executing;
+  batch->done = true;
+  close_if_over(batch);
+  erase_if_over(batch);
+}
+
+void Engine::refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns) {
+  ++counters_.refused;
+  if (request->submitter != nullptr) {
+    send_error(request->submitter, request->submitter_ticket, code, message, shm::kFinal | shm::kReleasedFlag);
+  }
+  const uint64_t took_ns = request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
+  request->model->statistics.fail.add(1, took_ns);
+  forget_request(request);
+}
+
+void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message, uint8_t flags) {
+  error_table_.clear();
+  error_table_.set_message(message);
+  const std::span<const uint8_t> table = error_table_.finish();
+  shm::Reply reply;
+  reply.flags = static_cast<uint8_t>(flags | shm::kError);
+  reply.code = static_cast<uint8_t>(code);
+  reply.ticket = ticket;
+  reply.owner = shm::kCorePeer;
+  // Without room for the text the code alone has to do: an answer without words beats a client that waits.
+  if (const std::optional<uint64_t> place = own_memory_.allocate(table.size()); place) {
+    std::memcpy(own_region_.data() + *place, table.data(), table.size());
+    reply.table_offset = *place;
+    reply.table_bytes = static_cast<uint32_t>(table.size());
+    reply.lease = make_lease(nullptr, to, *place);
+  }
+  send(to, shm::pack(reply));
+}
+
+std::string Engine::request_prefix(const Request& request) const {
+  std::string id;
+  if (request.submitter != nullptr) {
+    const shm::Mapping& region = request.submitter->region;
+    shm::RequestView view;
+    if (region.contains(request.table_offset, request.table_bytes) &&
+        view.parse({region.data() + request.table_offset, request.table_bytes}).ok()) {
+      id = view.request_id();
+    }
+  }
+  return "[request id: " + (id.empty() ? std::string("<id_unknown>") : id) + "] ";
+}
+
+}  // namespace pyserver::engine

@@ -1,0 +1,23 @@
+// The intrusive queue that policies share.
+#include "sched/policy.h"
+
+namespace pyserver::sched {
+
+void Fifo::push_back(Request* request) {
+  request->next = nullptr;
+  request->previous = back_;
+  (back_ != nullptr ? back_->next : front_) = request;
+  back_ = request;
+  request->queued = true;
+  ++size_;
+}
+
+void Fifo::remove(Request* request) {
+  (request->previous != nullptr ? request->previous->next : front_) = request->next;
+  (request->next != nullptr ? request->next->previous : back_) = request->previous;
+  request->next = request->previous = nullptr;
+  request->queued = false;
+  --size_;
+}
+
+}  // namespace pyserver::sched
