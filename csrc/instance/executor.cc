@@ -1,0 +1,204 @@
+// Reading core's records, sleeping on the doorbell, and making believed requests out of Execute
+// records.
+#include "instance/executor.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+
+namespace pyserver::instance {
+
+namespace {
+
+// How much freed memory stays warm in a region, and after how long without work even that is given
+// back.
+constexpr uint64_t kKeepBytes = uint64_t{64} << 20;
+constexpr uint64_t kIdleNs = 2'000'000'000;
+// How soon to try again when core's ring is full.
+constexpr uint64_t kBacklogRetryNs = 1'000'000;
+
+base::Status system_error(const char* what) {
+  return base::internal_error(std::string(what) + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+base::Status Executor::open(const shm::ChannelFds& fds, int region_fd,
+                            std::shared_ptr<const shm::PeerRegions> regions, uint64_t budget_bytes,
+                            std::unique_ptr<Executor>* executor) {
+  std::unique_ptr<Executor> made(new Executor);
+  made->regions_ = std::move(regions);
+  base::Status status = Link::open(fds, region_fd, budget_bytes, kKeepBytes, &made->link_);
+  if (status.ok()) status = made->make_waiter();
+  if (status.ok()) *executor = std::move(made);
+  return status;
+}
+
+base::Status Executor::make_waiter() {
+  wake_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_.valid()) return system_error("cannot create an eventfd");
+  waiter_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!waiter_.valid()) return system_error("cannot create an epoll");
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;  // never read: each ring is an edge
+  if (::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, link_->channel().bell(), &event) != 0) {
+    return system_error("cannot watch the doorbell");
+  }
+  event.events = EPOLLIN;  // stays readable: nobody sleeps after stop()
+  if (::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
+    return system_error("cannot watch the wake-up");
+  }
+  return {};
+}
+
+Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
+  const uint64_t begin = base::monotonic_ns();
+  const uint64_t deadline = timeout_ns > kForever - begin ? kForever : begin + timeout_ns;
+  while (true) {
+    bool may_sleep = false;
+    {
+      const std::lock_guard lock(read_mutex_);
+      take_records();
+      if (has_whole_batch()) {
+        const Arrived arrived = std::move(arrived_.front());
+        arrived_.pop_front();
+        if (admit(arrived, batch)) return Wait::kBatch;
+        continue;
+      }
+      if (link_->channel().broken()) return Wait::kBroken;
+      if (stopping_.load(std::memory_order_acquire)) return Wait::kStopped;
+      // Within the lock, so that nobody polls between the last look and the declaration of sleep.
+      may_sleep = link_->channel().sleep();
+    }
+    const uint64_t now = base::monotonic_ns();
+    if (may_sleep && now < deadline) wait(deadline - now);
+    const std::lock_guard lock(read_mutex_);
+    link_->channel().wake();
+    if (may_sleep && now >= deadline) return Wait::kTimeout;
+  }
+}
+
+void Executor::wait(uint64_t timeout_ns) {
+  uint64_t nap = timeout_ns;
+  const bool stuck = link_->backlog() > 0;
+  if (stuck) nap = std::min(nap, kBacklogRetryNs);
+  if (!idle_) nap = std::min(nap, kIdleNs);
+  const int milliseconds =
+      nap == kForever ? -1
+                      : static_cast<int>(std::min<uint64_t>((nap + 999'999) / 1'000'000, 1 << 30));
+  epoll_event events[2];
+  const int count = ::epoll_wait(waiter_.get(), events, 2, milliseconds);
+  if (stuck) link_->flush();
+  if (count == 0 && !idle_ && nap == kIdleNs) {
+    link_->memory()->trim();
+    idle_ = true;
+  }
+}
+
+void Executor::take_records() {
+  shm::ChannelEnd& channel = link_->channel();
+  shm::Record record;
+  bool took = false;
+  while (channel.try_take(&record)) {
+    take_record(record);
+    took = true;
+  }
+  if (took) channel.commit();
+}
+
+void Executor::take_record(const shm::Record& record) {
+  switch (record.kind) {
+    case shm::Kind::kBatch:
+      arrived_.push_back(Arrived{shm::unpack<shm::BatchHead>(record), {}});
+      break;
+    case shm::Kind::kExecute:
+      // Without a head, or beyond its count, it belongs to nothing.
+      if (!arrived_.empty() &&
+          arrived_.back().requests.size() < arrived_.back().head.request_count) {
+        arrived_.back().requests.push_back(shm::unpack<shm::Execute>(record));
+      }
+      break;
+    case shm::Kind::kReturned:
+      link_->returned(shm::unpack<shm::Returned>(record).cookie);
+      break;
+    case shm::Kind::kCancelled: {
+      const uint64_t ticket = shm::unpack<shm::Cancelled>(record).ticket;
+      link_->cancelled(ticket);
+      for (const Arrived& arrived : arrived_) {
+        for (const shm::Execute& request : arrived.requests) {
+          if (request.ticket == ticket) cancelled_early_.push_back(ticket);
+        }
+      }
+      break;
+    }
+    default:
+      break;  // a later core's word; an instance of today has no use for it
+  }
+}
+
+bool Executor::has_whole_batch() const {
+  return !arrived_.empty() &&
+         arrived_.front().requests.size() >= arrived_.front().head.request_count;
+}
+
+bool Executor::admit(const Arrived& arrived, Batch* batch) {
+  idle_ = false;
+  batch->id = arrived.head.batch;
+  batch->batch_size = 0;
+  batch->requests.clear();
+  batch->start_ns = base::monotonic_ns();
+  batch->input_end_ns = 0;
+  batch->output_start_ns = 0;
+  for (const shm::Execute& record : arrived.requests) {
+    auto request = std::make_shared<Request>(link_, record);
+    const base::Status status = request->resolve(*regions_);
+    if (!status.ok()) {
+      link_->fail(*request, status);
+      continue;
+    }
+    const auto early = std::find(cancelled_early_.begin(), cancelled_early_.end(), record.ticket);
+    if (early != cancelled_early_.end()) {
+      cancelled_early_.erase(early);
+      link_->cancelled(record.ticket);
+    }
+    batch->batch_size += record.batch_size;
+    batch->requests.push_back(std::move(request));
+  }
+  if (!batch->requests.empty()) return true;
+  done(batch);
+  return false;
+}
+
+void Executor::done(Batch* batch) {
+  shm::BatchDone record;
+  record.batch = batch->id;
+  record.compute_start_ns = batch->start_ns;
+  record.compute_end_ns = base::monotonic_ns();
+  record.compute_input_end_ns = batch->input_end_ns != 0 ? batch->input_end_ns : batch->start_ns;
+  record.compute_output_start_ns =
+      batch->output_start_ns != 0 ? batch->output_start_ns : record.compute_end_ns;
+  link_->send_batch_done(record);
+  link_->flush();
+  batch->requests.clear();
+}
+
+void Executor::poll() {
+  const std::unique_lock lock(read_mutex_, std::try_to_lock);
+  if (lock.owns_lock()) take_records();  // else somebody is reading already
+}
+
+void Executor::stop() {
+  stopping_.store(true, std::memory_order_release);
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+}  // namespace pyserver::instance

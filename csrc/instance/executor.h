@@ -1,0 +1,89 @@
+// The receiving half of an instance: batches come out of next_batch(), one at a time, in core's
+// order.
+//
+// next_batch() and done() belong to the instance's thread. poll() and stop() may be called from any
+// thread: whoever polls reads what core has sent so far, so that is_cancelled() tells the truth and
+// returned memory is free while the instance's thread is busy in execute().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "instance/link.h"
+#include "instance/request.h"
+#include "shm/channel.h"
+#include "shm/peer.h"
+
+namespace pyserver::instance {
+
+struct Batch {
+  uint64_t id = 0;
+  uint32_t batch_size = 0;  // rows of the requests below
+  std::vector<RequestRef> requests;
+  // On the monotonic clock. The instance sets the middle two; where it does not, done() takes the
+  // nearest it has.
+  uint64_t start_ns = 0;
+  uint64_t input_end_ns = 0;
+  uint64_t output_start_ns = 0;
+};
+
+enum class Wait : uint8_t { kBatch, kTimeout, kStopped, kBroken };
+
+inline constexpr uint64_t kForever = ~uint64_t{0};
+
+class Executor {
+ public:
+  // `fds` and `region_fd` stay the caller's. `regions` is the process's table of everybody's
+  // regions.
+  static base::Status open(const shm::ChannelFds& fds, int region_fd,
+                           std::shared_ptr<const shm::PeerRegions> regions, uint64_t budget_bytes,
+                           std::unique_ptr<Executor>* executor);
+
+  // Waits for the next batch. Requests that cannot be believed have been answered with an error and
+  // are not in it; a batch of only such is never seen. kStopped comes once stop() was called and
+  // all batches that core had sent are done.
+  Wait next_batch(uint64_t timeout_ns, Batch* batch);
+  // Tells core that the batch has been executed and publishes everything that was sent for it.
+  // `batch` is empty afterwards.
+  void done(Batch* batch);
+
+  void poll();
+  void stop();
+
+  const std::shared_ptr<Link>& link() const { return link_; }
+  uint32_t peer() const { return link_->memory()->peer(); }
+
+ private:
+  struct Arrived {
+    shm::BatchHead head;
+    std::vector<shm::Execute> requests;
+  };
+
+  Executor() = default;
+  base::Status make_waiter();
+  // With read_mutex_ held:
+  void take_records();
+  void take_record(const shm::Record& record);
+  bool has_whole_batch() const;
+  // Puts the thread to sleep for at most `timeout_ns`; false when there was no need.
+  void wait(uint64_t timeout_ns);
+  bool admit(const Arrived& arrived, Batch* batch);
+
+  std::shared_ptr<Link> link_;
+  std::shared_ptr<const shm::PeerRegions> regions_;
+  base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
+  base::UniqueFd wake_;
+  std::atomic<bool> stopping_ = false;
+  bool idle_ = false;      // memory was trimmed since the last batch
+  std::mutex read_mutex_;  // taken before the link's lock, never after
+  std::deque<Arrived> arrived_;
+  std::vector<uint64_t> cancelled_early_;  // tickets of requests in arrived_
+};
+
+}  // namespace pyserver::instance

@@ -1,0 +1,135 @@
+// Believing a request: its table, then each input's place, shape and size.
+#include "instance/request.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "instance/link.h"
+
+namespace pyserver::instance {
+
+std::optional<uint64_t> element_count(std::span<const int64_t> shape) {
+  uint64_t count = 1;
+  for (const int64_t dim : shape) {
+    if (dim < 0 || __builtin_mul_overflow(count, static_cast<uint64_t>(dim), &count)) {
+      return std::nullopt;
+    }
+  }
+  return count;
+}
+
+Request::Request(std::shared_ptr<Link> link, const shm::Execute& record)
+    : link_(std::move(link)), record_(record) {
+  link_->enlist(this);
+}
+
+Request::~Request() {
+  if (!answered()) {
+    link_->fail(*this, base::internal_error("the model dropped the request without answering it"));
+    link_->flush();
+  }
+  link_->delist(this);
+}
+
+base::Status Request::resolve(const shm::PeerRegions& regions) {
+  const shm::RegionRef* region = find_region(record_.submitter, regions);
+  if (region == nullptr) {
+    return base::unavailable("the memory of the request's sender is gone");
+  }
+  const auto bytes = shm::bytes_at(**region, record_.table_offset, record_.table_bytes);
+  if (!bytes) return base::internal_error("the request's table lies outside of its region");
+  const base::Status status = table_.parse(*bytes);
+  if (!status.ok()) return status;
+  inputs_.reserve(table_.inputs().size());
+  for (const shm::TensorEntry& entry : table_.inputs()) {
+    const base::Status resolved = resolve_input(entry, regions);
+    if (!resolved.ok()) return resolved;
+  }
+  for (const shm::OutputEntry& entry : table_.outputs()) {
+    if (entry.place != shm::Place::kRegion) {
+      return base::unsupported(
+          "output '" + std::string(table_.text(entry.name)) +
+          "' asks for a client's shared memory, which this instance cannot reach");
+    }
+  }
+  return {};
+}
+
+base::Status Request::resolve_input(const shm::TensorEntry& entry,
+                                    const shm::PeerRegions& regions) {
+  const std::string_view name = table_.text(entry.name);
+  const auto refuse = [&](const char* why) {
+    return base::internal_error("input '" + std::string(name) + "' " + why);
+  };
+  if (entry.place != shm::Place::kRegion) {
+    return base::unsupported(
+        "input '" + std::string(name) +
+        "' lies in a client's shared memory, which this instance cannot reach");
+  }
+  const shm::RegionRef* region = find_region(entry.region, regions);
+  if (region == nullptr) return refuse("lies in a region that is gone");
+  const auto bytes = shm::bytes_at(**region, entry.offset, entry.byte_size);
+  if (!bytes) return refuse("lies outside of its region");
+  const std::span<const int64_t> shape = table_.shape(entry);
+  const std::optional<uint64_t> count = element_count(shape);
+  if (!count) return refuse("has an impossible shape");
+  const uint32_t element = base::element_byte_size(entry.datatype);
+  // BYTES are walked where they are decoded, with the same suspicion.
+  if (entry.datatype != base::Datatype::kBytes) {
+    uint64_t expected = 0;
+    if (element == 0 || __builtin_mul_overflow(*count, uint64_t{element}, &expected) ||
+        expected != entry.byte_size) {
+      return refuse("has a byte size that does not follow from its shape");
+    }
+  }
+  inputs_.push_back(Input{name, entry.datatype, entry.index, shape, *bytes,
+                          shm::Location{entry.place, entry.region, entry.offset, entry.byte_size}});
+  return {};
+}
+
+const shm::RegionRef* Request::find_region(uint32_t peer, const shm::PeerRegions& regions) {
+  for (const auto& [known, region] : regions_) {
+    if (known == peer) return &region;
+  }
+  shm::RegionRef region = regions.find(peer);
+  if (region == nullptr) return nullptr;
+  return &regions_.emplace_back(peer, std::move(region)).second;
+}
+
+const Input* Request::find_input(std::string_view name) const {
+  for (const Input& input : inputs_) {
+    if (input.name == name) return &input;
+  }
+  return nullptr;
+}
+
+bool Request::wants(std::string_view output) const {
+  const auto outputs = table_.outputs();
+  return outputs.empty() || std::any_of(outputs.begin(), outputs.end(), [&](const auto& entry) {
+           return table_.text(entry.name) == output;
+         });
+}
+
+std::optional<shm::Location> Request::locate(const uint8_t* data, uint64_t size) const {
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  for (const Input& input : inputs_) {
+    const auto begin = reinterpret_cast<uintptr_t>(input.bytes.data());
+    if (address < begin || address - begin > input.bytes.size()) continue;
+    if (size > input.bytes.size() - (address - begin)) continue;
+    shm::Location location = input.location;
+    location.offset += address - begin;
+    location.byte_size = size;
+    return location;
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Hold> Hold::take(RequestRef request) {
+  if (!request->link_->add_hold(request.get())) return nullptr;
+  return std::unique_ptr<Hold>(new Hold(std::move(request)));
+}
+
+Hold::~Hold() { request_->link_->drop_hold(request_.get()); }
+
+}  // namespace pyserver::instance
