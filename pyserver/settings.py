@@ -165,18 +165,26 @@ class Settings:
         merged |= {key: value for name, key, value in self.backend_config if name == backend}
         return merged
 
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold, for `from_dict` on the other side."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, members: Any) -> Settings:
+        """The settings that `to_dict` gave; ValueError when these are none."""
+        known = {one.name for one in fields(cls)}
+        if not isinstance(members, dict) or members.keys() - known:
+            raise ValueError("these are not the members of pyserver's settings")
+        return cls(**{name: _frozen(value) for name, value in members.items()})
+
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings that `to_json` wrote; ValueError when the text is no such thing."""
-        members = json.loads(text)
-        known = {one.name for one in fields(cls)}
-        if not isinstance(members, dict) or members.keys() - known:
-            raise ValueError("the text is not the JSON of pyserver's settings")
-        return cls(**{name: _frozen(value) for name, value in members.items()})
+        return cls.from_dict(json.loads(text))
 
 
 def _frozen(value: Any) -> Any:

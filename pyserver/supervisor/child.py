@@ -1,0 +1,229 @@
+"""One child process: started by its role's dotted name, watched by pidfd, spoken to by messages.
+
+A child has its own process group (Ctrl-C in a terminal reaches the supervisor alone). It asks the
+kernel to be killed with its parent, and exits when its control socket closes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyserver
+from pyserver.control.channel import ControlClosed, ControlSocket, pair
+from pyserver.supervisor.loop import Loop
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended. `signal` or `exit_code` is None."""
+
+    signal: int | None
+    exit_code: int | None
+    out_of_memory: bool
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit code {self.exit_code}"
+        try:
+            name = signal.Signals(self.signal).name
+        except ValueError:
+            name = "unknown"
+        cause = ", probably out of memory" if self.out_of_memory else ""
+        return f"signal {self.signal} ({name}{cause})"
+
+
+class Child:
+    """A running process. `on_end(how)` comes once, from the loop, after its last message."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        module: str,
+        *,
+        control_fd: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        on_message: Callable[[Message, list[int]], None] | None = None,
+        on_end: Callable[[Ended], None],
+    ) -> None:
+        """Starts `python -m module --control-fd=N`; OSError when that cannot be done.
+
+        With `control_fd` the child gets that descriptor, which stays the caller's, and speaks with
+        somebody else; without, it speaks with us: `on_message(message, fds)` borrows the
+        descriptors, which are closed when it returns.
+        """
+        self.name = name
+        self.started_s = loop.now()
+        self._loop = loop
+        self._on_message = on_message
+        self._on_end = on_end
+        self._killed = False
+        self._waiting: deque[tuple[Message, list[int]]] = deque()
+        self._control: ControlSocket | None = None
+        theirs: ControlSocket | None = None
+        if control_fd is None:
+            self._control, theirs = pair()
+            control_fd = theirs.fileno()
+        try:
+            self._oom_kills = _oom_kills()
+            self._process = _start(module, control_fd, environment or {})
+        except OSError:
+            if self._control is not None:
+                self._control.close()
+            raise
+        finally:
+            if theirs is not None:
+                theirs.close()
+        self._pidfd = os.pidfd_open(self._process.pid)
+        loop.on_readable(self._pidfd, self._exited)
+        if self._control is not None:
+            self._control.setblocking(False)
+            loop.on_readable(self._control.fileno(), self._readable)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """False once `on_end` has come, or is about to."""
+        return self._pidfd >= 0
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Sends, or queues while the child does not read. The caller keeps `fds`."""
+        if self._control is None:
+            return
+        if not self._waiting:
+            try:
+                self._control.send(message, fds)
+                return
+            except BlockingIOError:
+                self._loop.on_writable(self._control.fileno(), self._writable)
+            except ControlClosed:
+                return  # its end is told of by the pidfd
+        self._waiting.append((message, [os.dup(fd) for fd in fds]))
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends a signal; nothing happens when the process has ended."""
+        if not self.alive:
+            return
+        self._killed = self._killed or number == signal.SIGKILL
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            pass  # it has ended; the pidfd is readable
+
+    def _readable(self) -> None:
+        # A bounded number of messages for each turn, so that one child cannot hold the loop.
+        for _ in range(64):
+            if not self._receive():
+                return
+
+    def _receive(self) -> bool:
+        if self._control is None:
+            return False
+        try:
+            message, fds = self._control.receive()
+        except BlockingIOError:
+            return False
+        except ControlClosed:
+            self._close_control()
+            return False
+        except ValueError:
+            return True  # not a message; its descriptors are closed already
+        if self._on_message is not None:
+            self._on_message(message, fds)
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def _writable(self) -> None:
+        while self._waiting and self._control is not None:
+            message, fds = self._waiting[0]
+            try:
+                self._control.send(message, fds)
+            except BlockingIOError:
+                return
+            except ControlClosed:
+                break
+            self._waiting.popleft()
+            for fd in fds:
+                os.close(fd)
+        self._drop_waiting()
+        if self._control is not None:
+            self._loop.on_writable(self._control.fileno(), None)
+
+    def _exited(self) -> None:
+        code = self._process.poll()
+        if code is None:
+            return
+        # Its last words (why it gave up) come before the news of its end.
+        while self._receive():
+            pass
+        self._close_control()
+        self._loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        by_kernel = code == -signal.SIGKILL and not self._killed
+        self._on_end(
+            Ended(
+                signal=-code if code < 0 else None,
+                exit_code=code if code >= 0 else None,
+                out_of_memory=by_kernel and _oom_kills() > self._oom_kills,
+            )
+        )
+
+    def _close_control(self) -> None:
+        if self._control is not None:
+            self._loop.forget(self._control.fileno())
+            self._control.close()
+            self._control = None
+        self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        for _, fds in self._waiting:
+            for fd in fds:
+                os.close(fd)
+        self._waiting.clear()
+
+
+def _start(module: str, control_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # -P: the folder that the server was started in must not hide installed packages.
+    command = [sys.executable, "-P", "-m", module, f"--control-fd={control_fd}"]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        pass_fds=(control_fd,),
+        process_group=0,
+        env={**os.environ, **_path_to_ourselves(), **environment},
+    )
+
+
+def _path_to_ourselves() -> dict[str, str]:
+    """PYTHONPATH for a child of a server that runs from a folder that is not installed."""
+    root = Path(pyserver.__file__).resolve().parent.parent
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    if root in installed:
+        return {}
+    before = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{before}" if before else str(root)}
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for want of memory, on this machine."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
