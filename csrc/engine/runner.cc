@@ -188,9 +188,7 @@ bool Runner::sleep_all() {
   return active_.empty();
 }
 
-void Runner::wait(uint64_t now_ns, bool soon) {
-  uint64_t until_ns = engine_->wake_ns();
-  if (soon) until_ns = std::min(until_ns, now_ns + kSoonNs);
+void Runner::wait(uint64_t now_ns, uint64_t until_ns) {
   timespec timeout{};
   if (until_ns != sched::kNever) {
     const uint64_t rest_ns = until_ns > now_ns ? until_ns - now_ns : 0;
@@ -213,8 +211,12 @@ void Runner::loop() {
     const bool busy = turn(now_ns);
     const bool soon = engine_->flush();
     publish_events();
-    if (busy || !sleep_all()) continue;
-    wait(base::monotonic_ns(), soon);
+    if (busy || !sleep_all()) {
+      wait(now_ns, now_ns);  // only a look: peers that sleep may have rung while others keep the loop busy
+      continue;
+    }
+    const uint64_t asleep_ns = base::monotonic_ns();
+    wait(asleep_ns, soon ? std::min(engine_->wake_ns(), asleep_ns + kSoonNs) : engine_->wake_ns());
   }
   run_commands(base::monotonic_ns());
 }

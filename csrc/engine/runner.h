@@ -47,7 +47,7 @@ class Runner {
   void loop();
   bool turn(uint64_t now_ns);
   bool sleep_all();
-  void wait(uint64_t now_ns, bool soon);
+  void wait(uint64_t now_ns, uint64_t until_ns);
   void run_commands(uint64_t now_ns);
   void publish_events();
   void activate(Peer* peer);

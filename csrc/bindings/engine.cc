@@ -1,0 +1,205 @@
+// The engine for Python: the control plane adds peers, models and instances, and reads statistics. All calls release the GIL while they wait.
+#include "engine/engine.h"
+
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "engine/runner.h"
+
+namespace pyserver::bindings {
+
+namespace py = pybind11;
+
+namespace {
+
+engine::PeerKind kind_from(const std::string& name) {
+  if (name == "frontend") return engine::PeerKind::kFrontend;
+  if (name == "instance") return engine::PeerKind::kInstance;
+  if (name == "control") return engine::PeerKind::kControl;
+  throw py::value_error("a peer is a frontend, an instance or control, not '" + name + "'");
+}
+
+engine::ModelSettings settings_from(const py::dict& given) {
+  engine::ModelSettings settings;
+  settings.name = given["name"].cast<std::string>();
+  settings.version = given["version"].cast<int64_t>();
+  settings.policy = given["policy"].cast<std::string>();
+  settings.queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
+  settings.queue.preferred_batch_sizes = given["preferred_batch_sizes"].cast<std::vector<uint32_t>>();
+  settings.queue.max_queue_delay_us = given["max_queue_delay_us"].cast<uint64_t>();
+  settings.queue.max_queue_size = given["max_queue_size"].cast<uint64_t>();
+  return settings;
+}
+
+py::dict duration(const engine::Duration& figure) {
+  py::dict made;
+  made["count"] = figure.count;
+  made["ns"] = figure.ns;
+  return made;
+}
+
+py::dict statistics_dict(const engine::ModelStatistics& figures, uint64_t queued) {
+  py::dict made;
+  made["last_inference"] = figures.last_inference_ms;
+  made["inference_count"] = figures.inference_count;
+  made["execution_count"] = figures.execution_count;
+  made["success"] = duration(figures.success);
+  made["fail"] = duration(figures.fail);
+  made["queue"] = duration(figures.queue);
+  made["compute_input"] = duration(figures.compute_input);
+  made["compute_infer"] = duration(figures.compute_infer);
+  made["compute_output"] = duration(figures.compute_output);
+  made["queued"] = queued;
+  py::list batches;
+  for (const auto& [rows, batch] : figures.batches) {
+    py::dict entry;
+    entry["batch_size"] = rows;
+    entry["compute_input"] = duration(batch.compute_input);
+    entry["compute_infer"] = duration(batch.compute_infer);
+    entry["compute_output"] = duration(batch.compute_output);
+    batches.append(std::move(entry));
+  }
+  made["batch_stats"] = std::move(batches);
+  return made;
+}
+
+py::dict counters_dict(const engine::Counters& counters) {
+  py::dict made;
+  made["live_requests"] = counters.live_requests;
+  made["queued_requests"] = counters.queued_requests;
+  made["live_leases"] = counters.live_leases;
+  made["live_batches"] = counters.live_batches;
+  made["peers"] = counters.peers;
+  made["models"] = counters.models;
+  made["own_bytes"] = counters.own_bytes;
+  made["violations"] = counters.violations;
+  made["submitted"] = counters.submitted;
+  made["refused"] = counters.refused;
+  return made;
+}
+
+py::tuple event_tuple(const engine::Event& event) {
+  switch (event.kind) {
+    case engine::Event::Kind::kIdle:
+      return py::make_tuple("idle", event.id);
+    case engine::Event::Kind::kDrained:
+      return py::make_tuple("drained", event.id);
+    case engine::Event::Kind::kBroken:
+      break;
+  }
+  return py::make_tuple("broken", event.id, event.message);
+}
+
+// Runs a command in the engine's thread without holding the GIL.
+template <typename Command>
+void in_engine(engine::Runner& runner, Command command) {
+  const py::gil_scoped_release released;
+  runner.call(command);
+}
+
+std::unique_ptr<engine::Runner> make_runner(uint64_t region_bytes, uint64_t budget_bytes) {
+  std::unique_ptr<engine::Runner> runner;
+  raise_if_error(engine::Runner::make(region_bytes, budget_bytes, &runner));
+  return runner;
+}
+
+py::tuple make_peer(engine::Runner& runner, const std::string& kind, uint64_t region_bytes) {
+  engine::Runner::PeerFds fds;
+  const engine::PeerKind peer_kind = kind_from(kind);
+  base::Status status;
+  {
+    const py::gil_scoped_release released;
+    status = runner.make_peer(peer_kind, region_bytes, &fds);
+  }
+  raise_if_error(status);
+  py::list given;
+  given.append(fds.channel.rings.release());
+  given.append(fds.channel.core_bell.release());
+  given.append(fds.channel.peer_bell.release());
+  given.append(fds.region.release());
+  return py::make_tuple(fds.id, given);
+}
+
+py::dict statistics(engine::Runner& runner, uint32_t handle) {
+  engine::ModelStatistics figures;
+  uint64_t queued = 0;
+  bool known = false;
+  in_engine(runner, [&](engine::Engine& engine, uint64_t) {
+    const engine::Model* model = engine.find_model(handle);
+    if (model == nullptr) return;
+    known = true;
+    figures = model->statistics;
+    queued = model->policy->queued();
+  });
+  if (!known) raise_if_error(base::not_found("no model has the handle " + std::to_string(handle)));
+  return statistics_dict(figures, queued);
+}
+
+}  // namespace
+
+void bind_engine(py::module_& module) {
+  using engine::Engine;
+  using engine::Runner;
+  py::class_<Runner>(module, "Engine", "Core's loop: rings in, policies, rings out, in a thread of its own.")
+      .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"))
+      .def_property_readonly("region_fd", &Runner::region_fd, "Core's own region (peer 0); stays the engine's.")
+      .def_property_readonly("event_fd", &Runner::event_fd, "Readable when events() has something.")
+      .def("start", &Runner::start)
+      .def("stop", &Runner::stop, py::call_guard<py::gil_scoped_release>())
+      .def("make_peer", &make_peer, py::arg("kind"), py::arg("region_bytes"),
+           "(peer id, [rings, core bell, peer bell, region]); the descriptors become the caller's.")
+      .def("retire_peer", &Runner::retire_peer, py::arg("peer"), py::arg("message"), py::call_guard<py::gil_scoped_release>())
+      .def("add_model",
+           [](Runner& runner, uint32_t handle, const py::dict& given) {
+             const engine::ModelSettings settings = settings_from(given);
+             base::Status status;
+             in_engine(runner, [&](Engine& engine, uint64_t) { status = engine.add_model(handle, settings); });
+             raise_if_error(status);
+           },
+           py::arg("handle"), py::arg("settings"))
+      .def("drain_model",
+           [](Runner& runner, uint32_t handle) {
+             in_engine(runner, [&](Engine& engine, uint64_t) { engine.drain_model(handle); });
+           },
+           py::arg("handle"), "Takes nothing new; event ('drained', handle) when all that is in has been answered.")
+      .def("abort_model",
+           [](Runner& runner, uint32_t handle, const std::string& message) {
+             in_engine(runner, [&](Engine& engine, uint64_t now_ns) { engine.abort_model(handle, message, now_ns); });
+           },
+           py::arg("handle"), py::arg("message"), "Refuses what is queued with `message`, then as drain_model.")
+      .def("remove_model",
+           [](Runner& runner, uint32_t handle) {
+             in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_model(handle); });
+           },
+           py::arg("handle"))
+      .def("add_instance",
+           [](Runner& runner, uint32_t handle, uint32_t peer) {
+             base::Status status;
+             in_engine(runner, [&](Engine& engine, uint64_t) { status = engine.add_instance(handle, peer); });
+             raise_if_error(status);
+           },
+           py::arg("handle"), py::arg("peer"))
+      .def("remove_instance",
+           [](Runner& runner, uint32_t peer) {
+             in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_instance(peer); });
+           },
+           py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
+      .def("statistics", &statistics, py::arg("handle"))
+      .def("counters",
+           [](Runner& runner) {
+             engine::Counters counters;
+             in_engine(runner, [&](Engine& engine, uint64_t) { counters = engine.counters(); });
+             return counters_dict(counters);
+           })
+      .def("events", [](Runner& runner) {
+        py::list made;
+        for (const engine::Event& event : runner.take_events()) made.append(event_tuple(event));
+        return made;
+      });
+}
+
+}  // namespace pyserver::bindings

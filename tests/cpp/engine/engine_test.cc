@@ -1,0 +1,435 @@
+// The engine driven by hand: peers are the other ends of real channels in this process, time is a number.
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+namespace pyserver::engine {
+namespace {
+
+constexpr uint64_t kRegionBytes = 1 << 20;
+constexpr uint8_t kFinalReleased = shm::kFinal | shm::kReleasedFlag;
+
+// One peer's own side: its end of the channel and its region.
+struct FakePeer {
+  uint32_t id = 0;
+  shm::ChannelEnd end;
+  shm::Mapping region;
+
+  template <typename T>
+  void send(const T& message) {
+    end.send(shm::pack(message));
+    end.flush();
+  }
+
+  std::optional<shm::Record> take() {
+    shm::Record record;
+    if (!end.try_take(&record)) return std::nullopt;
+    end.commit();
+    return record;
+  }
+
+  template <typename T>
+  T expect(shm::Kind kind) {
+    const std::optional<shm::Record> record = take();
+    EXPECT_TRUE(record.has_value()) << "nothing there";
+    if (!record) return {};
+    EXPECT_EQ(static_cast<int>(record->kind), static_cast<int>(kind));
+    return shm::unpack<T>(*record);
+  }
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() {
+    base::UniqueFd fd;
+    EXPECT_TRUE(shm::make_memfd("core", kRegionBytes, &fd).ok());
+    shm::Mapping own;
+    EXPECT_TRUE(shm::Mapping::map(fd.get(), true, &own).ok());
+    EXPECT_TRUE(shm::Mapping::map(fd.get(), false, &core_region_).ok());
+    engine_ = std::make_unique<Engine>(std::move(own), kRegionBytes);
+  }
+
+  std::unique_ptr<FakePeer> join(PeerKind kind) {
+    auto made = std::make_unique<FakePeer>();
+    made->id = ++last_peer_;
+    shm::ChannelFds fds;
+    EXPECT_TRUE(shm::ChannelFds::make(made->id, kRegionBytes, &fds).ok());
+    shm::ChannelEnd core_end;
+    EXPECT_TRUE(shm::ChannelEnd::open(fds, shm::Side::kCore, &core_end).ok());
+    EXPECT_TRUE(shm::ChannelEnd::open(fds, shm::Side::kPeer, &made->end).ok());
+    base::UniqueFd fd;
+    EXPECT_TRUE(shm::make_memfd("peer", kRegionBytes, &fd).ok());
+    EXPECT_TRUE(shm::Mapping::map(fd.get(), true, &made->region).ok());
+    shm::Mapping seen;
+    EXPECT_TRUE(shm::Mapping::map(fd.get(), false, &seen).ok());
+    engine_->add_peer(made->id, kind, std::move(core_end), std::move(seen));
+    return made;
+  }
+
+  void add_model(uint32_t handle, const std::string& policy, sched::PolicySettings queue = {}) {
+    EXPECT_TRUE(engine_->add_model(handle, {"model", 1, policy, std::move(queue)}).ok());
+  }
+
+  // One turn of the loop.
+  void turn() {
+    now_ns_ += 1000;
+    for (uint32_t id = 1; id <= last_peer_; ++id) {
+      if (Peer* peer = engine_->peer(id); peer != nullptr) engine_->poll(peer, 1000, now_ns_);
+    }
+    engine_->dispatch(now_ns_);
+    engine_->flush();
+  }
+
+  void submit(FakePeer& from, uint64_t ticket, uint32_t model = 1) {
+    shm::RequestBuilder builder;
+    builder.set_request_id("id-" + std::to_string(ticket));
+    const auto table = builder.finish();
+    const uint64_t offset = (ticket % 64) * 1024;
+    std::memcpy(from.region.data() + offset, table.data(), table.size());
+    shm::Submit record;
+    record.model = model;
+    record.ticket = ticket;
+    record.table_offset = offset;
+    record.table_bytes = static_cast<uint32_t>(table.size());
+    record.batch_size = 1;
+    from.send(record);
+  }
+
+  void respond(FakePeer& from, uint64_t ticket, uint8_t flags = kFinalReleased, uint64_t cookie = 5) {
+    shm::Response response;
+    response.flags = flags;
+    response.ticket = ticket;
+    response.table_bytes = 16;
+    response.cookie = cookie;
+    from.send(response);
+  }
+
+  void done(FakePeer& from, uint64_t batch) {
+    shm::BatchDone record;
+    record.batch = batch;
+    record.compute_start_ns = now_ns_;
+    record.compute_input_end_ns = now_ns_ + 10;
+    record.compute_output_start_ns = now_ns_ + 30;
+    record.compute_end_ns = now_ns_ + 60;
+    from.send(record);
+  }
+
+  std::string message_of(const shm::Reply& reply) {
+    shm::ResponseView view;
+    EXPECT_EQ(reply.owner, shm::kCorePeer);
+    EXPECT_TRUE(view.parse({core_region_.data() + reply.table_offset, reply.table_bytes}).ok());
+    return std::string(view.message());
+  }
+
+  void give_back(FakePeer& from, uint64_t lease) {
+    shm::Return record;
+    record.lease = lease;
+    from.send(record);
+  }
+
+  void expect_nothing_left() {
+    const Counters counters = engine_->counters();
+    EXPECT_EQ(counters.live_requests, 0u);
+    EXPECT_EQ(counters.live_leases, 0u);
+    EXPECT_EQ(counters.live_batches, 0u);
+    EXPECT_EQ(counters.queued_requests, 0u);
+    EXPECT_EQ(counters.own_bytes, 0u);
+  }
+
+  shm::Mapping core_region_;
+  std::unique_ptr<Engine> engine_;
+  uint32_t last_peer_ = 0;
+  uint64_t now_ns_ = 1'000'000;
+};
+
+TEST_F(EngineTest, ARequestTravelsToAnInstanceAndBack) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 77);
+  turn();
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  EXPECT_EQ(head.request_count, 1u);
+  const auto execute = instance->expect<shm::Execute>(shm::Kind::kExecute);
+  EXPECT_EQ(execute.submitter, frontend->id);
+  respond(*instance, execute.ticket);
+  done(*instance, head.batch);
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.ticket, 77u);
+  EXPECT_EQ(reply.owner, instance->id);
+  EXPECT_EQ(reply.flags, kFinalReleased);
+  give_back(*frontend, reply.lease);
+  turn();
+  EXPECT_EQ(instance->expect<shm::Returned>(shm::Kind::kReturned).cookie, 5u);
+  expect_nothing_left();
+  const ModelStatistics& figures = engine_->find_model(1)->statistics;
+  EXPECT_EQ(figures.success.count, 1u);
+  EXPECT_EQ(figures.queue.count, 1u);
+  EXPECT_EQ(figures.compute_infer.ns, 20u);
+  EXPECT_EQ(figures.compute_output.ns, 30u);
+  EXPECT_EQ(figures.execution_count, 1u);
+  EXPECT_EQ(figures.inference_count, 1u);
+  EXPECT_EQ(figures.batches.at(1).compute_input.ns, 10u);
+}
+
+TEST_F(EngineTest, DynamicRequestsShareABatch) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "dynamic", {8, {}, 0, 0});
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  for (uint64_t ticket = 1; ticket <= 3; ++ticket) submit(*frontend, ticket);
+  turn();
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  EXPECT_EQ(head.request_count, 3u);
+  EXPECT_EQ(head.batch_size, 3u);
+}
+
+TEST_F(EngineTest, AnInstanceThatRunsGetsNothingMoreUntilItIsDone) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  submit(*frontend, 2);
+  turn();
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  const auto first = instance->expect<shm::Execute>(shm::Kind::kExecute);
+  EXPECT_FALSE(instance->take().has_value());
+  respond(*instance, first.ticket);
+  done(*instance, head.batch);
+  turn();
+  instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+}
+
+TEST_F(EngineTest, AnUnknownModelIsRefusedWithAText) {
+  const auto frontend = join(PeerKind::kFrontend);
+  submit(*frontend, 4, 99);
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.flags, kFinalReleased | shm::kError);
+  EXPECT_EQ(reply.code, static_cast<uint8_t>(base::Code::kUnavailable));
+  EXPECT_EQ(message_of(reply), "the model was unloaded while the request was on its way");
+  give_back(*frontend, reply.lease);
+  turn();
+  expect_nothing_left();
+}
+
+TEST_F(EngineTest, AFullQueueRefusesWithTheRequestsName) {
+  const auto frontend = join(PeerKind::kFrontend);
+  add_model(1, "direct", {0, {}, 0, 1});
+  submit(*frontend, 1);
+  submit(*frontend, 2);
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.ticket, 2u);
+  EXPECT_EQ(message_of(reply), "[request id: id-2] Exceeds maximum queue size");
+}
+
+TEST_F(EngineTest, ADyingInstanceAnswersItsRequestsAndLosesNothing) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  submit(*frontend, 2);
+  turn();
+  engine_->retire_peer(instance->id, "instance 'a' of model 'm' was killed by signal 9", now_ns_);
+  const auto other = join(PeerKind::kInstance);
+  ASSERT_TRUE(engine_->add_instance(1, other->id).ok());
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.ticket, 1u);
+  EXPECT_EQ(message_of(reply), "[request id: id-1] instance 'a' of model 'm' was killed by signal 9");
+  give_back(*frontend, reply.lease);
+  // The one that was queued goes to the new instance.
+  const auto head = other->expect<shm::BatchHead>(shm::Kind::kBatch);
+  respond(*other, other->expect<shm::Execute>(shm::Kind::kExecute).ticket);
+  done(*other, head.batch);
+  turn();
+  give_back(*frontend, frontend->expect<shm::Reply>(shm::Kind::kReply).lease);
+  turn();
+  expect_nothing_left();
+  EXPECT_EQ(engine_->find_model(1)->statistics.fail.count, 1u);
+}
+
+TEST_F(EngineTest, ADyingInstanceFreesRequestsThatItStillRead) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  turn();
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  respond(*instance, instance->expect<shm::Execute>(shm::Kind::kExecute).ticket, shm::kFinal);
+  done(*instance, head.batch);
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(engine_->counters().live_requests, 1u);
+  engine_->retire_peer(instance->id, "died", now_ns_);
+  engine_->flush();
+  EXPECT_EQ(frontend->expect<shm::Released>(shm::Kind::kReleased).ticket, 1u);
+  give_back(*frontend, reply.lease);
+  turn();
+  expect_nothing_left();
+}
+
+TEST_F(EngineTest, ADyingFrontendTakesItsRequestsAlongAndGivesLeasesBack) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  turn();
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  const auto execute = instance->expect<shm::Execute>(shm::Kind::kExecute);
+  submit(*frontend, 2);
+  turn();
+  engine_->retire_peer(frontend->id, "frontend died", now_ns_);
+  engine_->flush();
+  EXPECT_EQ(instance->expect<shm::Cancelled>(shm::Kind::kCancelled).ticket, execute.ticket);
+  respond(*instance, execute.ticket, kFinalReleased, 9);
+  done(*instance, head.batch);
+  turn();
+  EXPECT_EQ(instance->expect<shm::Returned>(shm::Kind::kReturned).cookie, 9u);
+  expect_nothing_left();
+}
+
+TEST_F(EngineTest, ACancelledRequestLeavesTheQueueOrIsMarked) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  submit(*frontend, 2);
+  turn();
+  for (uint64_t ticket = 1; ticket <= 2; ++ticket) {
+    shm::Cancel cancel;
+    cancel.ticket = ticket;
+    frontend->send(cancel);
+  }
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.ticket, 2u);
+  EXPECT_EQ(reply.code, static_cast<uint8_t>(base::Code::kCancelled));
+  instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  const auto execute = instance->expect<shm::Execute>(shm::Kind::kExecute);
+  EXPECT_EQ(instance->expect<shm::Cancelled>(shm::Kind::kCancelled).ticket, execute.ticket);
+}
+
+TEST_F(EngineTest, DrainingFinishesWhatIsInAndRefusesWhatComes) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  submit(*frontend, 1);
+  turn();
+  engine_->drain_model(1);
+  submit(*frontend, 2);
+  turn();
+  EXPECT_EQ(message_of(frontend->expect<shm::Reply>(shm::Kind::kReply)),
+            "Request for unknown model: 'model' version 1 is not at ready state");
+  EXPECT_TRUE(engine_->take_events().empty());
+  const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
+  respond(*instance, instance->expect<shm::Execute>(shm::Kind::kExecute).ticket);
+  done(*instance, head.batch);
+  turn();
+  const auto events = engine_->take_events();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Event::Kind::kDrained);
+  engine_->remove_instance(instance->id);
+  ASSERT_EQ(engine_->take_events().size(), 1u);
+  engine_->remove_model(1);
+  engine_->retire_peer(instance->id, "stopped", now_ns_);
+}
+
+TEST_F(EngineTest, NonsenseFromAPeerIsReportedAndHarmsNobody) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto instance = join(PeerKind::kInstance);
+  add_model(1, "direct");
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  shm::Submit outside;
+  outside.model = 1;
+  outside.table_offset = kRegionBytes - 8;
+  outside.table_bytes = 64;
+  frontend->send(outside);
+  respond(*instance, 12345);
+  give_back(*frontend, 999);
+  turn();
+  const auto events = engine_->take_events();
+  EXPECT_EQ(events.size(), 2u);
+  EXPECT_EQ(engine_->counters().violations, 3u);
+}
+
+// Random peers that submit, answer, die and come back: nothing may be lost, nothing answered twice.
+TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
+  std::mt19937_64 random(99);
+  const auto below = [&random](uint64_t limit) { return random() % limit; };
+  add_model(1, "dynamic", {4, {}, 0, 0});
+  auto frontend = join(PeerKind::kFrontend);
+  auto instance = join(PeerKind::kInstance);
+  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  uint64_t ticket = 0;
+  std::vector<uint64_t> waiting;
+  std::vector<uint64_t> executing;
+  std::vector<uint64_t> batches;
+  for (int step = 0; step < 20'000; ++step) {
+    const uint64_t choice = below(100);
+    if (choice < 40 && waiting.size() < 50) {
+      submit(*frontend, ++ticket);
+      waiting.push_back(ticket);
+    } else if (choice < 80) {
+      while (const auto record = instance->take()) {
+        if (record->kind == shm::Kind::kBatch) batches.push_back(shm::unpack<shm::BatchHead>(*record).batch);
+        if (record->kind == shm::Kind::kExecute) executing.push_back(shm::unpack<shm::Execute>(*record).ticket);
+      }
+      for (const uint64_t request : executing) respond(*instance, request);
+      for (const uint64_t batch : batches) done(*instance, batch);
+      executing.clear();
+      batches.clear();
+    } else if (choice < 85 && !waiting.empty()) {
+      shm::Cancel cancel;
+      cancel.ticket = waiting[below(waiting.size())];
+      frontend->send(cancel);
+    } else if (choice == 99) {
+      engine_->retire_peer(instance->id, "died", now_ns_);
+      instance = join(PeerKind::kInstance);
+      executing.clear();
+      batches.clear();
+      ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+    } else if (choice == 98) {
+      engine_->retire_peer(frontend->id, "died", now_ns_);
+      frontend = join(PeerKind::kFrontend);
+      waiting.clear();
+    }
+    turn();
+    while (const auto record = frontend->take()) {
+      if (record->kind != shm::Kind::kReply) continue;
+      const auto reply = shm::unpack<shm::Reply>(*record);
+      ASSERT_EQ(std::erase(waiting, reply.ticket), 1u) << "answered twice, or never asked";
+      give_back(*frontend, reply.lease);
+    }
+  }
+  engine_->retire_peer(instance->id, "died", now_ns_);
+  engine_->abort_model(1, "over", now_ns_);
+  engine_->flush();
+  while (const auto record = frontend->take()) {
+    if (record->kind != shm::Kind::kReply) continue;
+    const auto reply = shm::unpack<shm::Reply>(*record);
+    ASSERT_EQ(std::erase(waiting, reply.ticket), 1u);
+    give_back(*frontend, reply.lease);
+  }
+  EXPECT_TRUE(waiting.empty());
+  turn();
+  expect_nothing_left();
+}
+
+}  // namespace
+}  // namespace pyserver::engine

@@ -1,0 +1,169 @@
+// Scheduling rules as tables: (arrivals, now) -> batches, run without a process or a clock.
+#include "sched/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <random>
+#include <string>
+
+namespace pyserver::sched {
+namespace {
+
+struct Arrival {
+  uint64_t at_us;
+  uint32_t rows;
+  uint64_t signature = 0;
+};
+
+struct Row {
+  const char* name;
+  const char* policy;
+  PolicySettings settings;
+  std::vector<Arrival> arrivals;       // all before `ask_us`
+  uint64_t ask_us;
+  std::vector<size_t> batches;         // requests per batch, asked again and again at `ask_us`
+  uint64_t wake_us = kNever;           // what the policy says after its last empty answer
+};
+
+std::unique_ptr<Policy> make(const std::string& name, const PolicySettings& settings) {
+  for (const PolicyRow& row : kPolicies) {
+    if (name == row.name) return row.make(settings);
+  }
+  return nullptr;
+}
+
+class PolicyTable : public testing::TestWithParam<Row> {};
+
+TEST_P(PolicyTable, FormsTheExpectedBatches) {
+  const Row& row = GetParam();
+  const auto policy = make(row.policy, row.settings);
+  ASSERT_NE(policy, nullptr);
+  std::deque<Request> requests;
+  for (const Arrival& arrival : row.arrivals) {
+    Request& request = requests.emplace_back();
+    request.batch_size = arrival.rows;
+    request.signature = arrival.signature;
+    ASSERT_TRUE(policy->add(&request, arrival.at_us * 1000).ok());
+  }
+  std::vector<size_t> batches;
+  for (;;) {
+    std::vector<Request*> batch;
+    policy->next_batch(row.ask_us * 1000, &batch);
+    if (batch.empty()) break;
+    batches.push_back(batch.size());
+  }
+  EXPECT_EQ(batches, row.batches);
+  EXPECT_EQ(policy->wake_ns(), row.wake_us == kNever ? kNever : row.wake_us * 1000);
+}
+
+PolicySettings dynamic(uint32_t max, std::vector<uint32_t> preferred = {}, uint64_t delay_us = 0) {
+  return {max, std::move(preferred), delay_us, 0};
+}
+
+const std::vector<Row> kRows = {
+    {"direct_runs_one_request_at_a_time", "direct", {8, {}, 0, 0}, {{0, 1}, {0, 1}, {0, 2}}, 0, {1, 1, 1}},
+    {"direct_has_nothing_to_run", "direct", {}, {}, 0, {}},
+    {"nothing_queued", "dynamic", dynamic(8), {}, 0, {}},
+    {"without_delay_sends_what_is_there", "dynamic", dynamic(8), {{0, 1}, {0, 1}, {0, 1}}, 0, {3}},
+    {"never_more_than_max_batch_size", "dynamic", dynamic(4), {{0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}}, 0, {4, 2}},
+    {"rows_count_not_requests", "dynamic", dynamic(4), {{0, 3}, {0, 1}, {0, 2}, {0, 2}, {0, 1}}, 0, {2, 2, 1}},
+    {"a_request_that_does_not_fit_waits_for_the_next_batch", "dynamic", dynamic(4), {{0, 3}, {0, 2}}, 0, {1, 1}},
+    {"a_full_size_request_goes_alone", "dynamic", dynamic(4), {{0, 4}, {0, 4}}, 0, {1, 1}},
+    {"batch_size_zero_counts_as_one", "dynamic", dynamic(2), {{0, 0}, {0, 0}, {0, 0}}, 0, {2, 1}},
+    {"no_batching_model_degenerates", "dynamic", dynamic(0), {{0, 1}, {0, 1}}, 0, {1, 1}},
+    {"other_shapes_do_not_mix", "dynamic", dynamic(8), {{0, 1, 7}, {0, 1, 7}, {0, 1, 9}, {0, 1, 7}}, 0, {2, 1, 1}},
+    {"another_shape_ends_the_waiting", "dynamic", dynamic(8, {}, 100), {{0, 1, 7}, {0, 1, 9}}, 10, {1}, 100},
+    {"preferred_size_goes_at_once", "dynamic", dynamic(8, {4}, 100), {{0, 1}, {0, 1}, {0, 1}, {0, 1}}, 1, {4}},
+    {"below_the_preferred_size_waits", "dynamic", dynamic(8, {4}, 100), {{0, 1}, {0, 1}, {0, 1}}, 1, {}, 100},
+    {"the_delay_runs_from_the_oldest", "dynamic", dynamic(8, {4}, 100), {{5, 1}, {50, 1}}, 60, {}, 105},
+    {"after_the_delay_all_go", "dynamic", dynamic(8, {4}, 100), {{0, 1}, {10, 1}, {20, 1}}, 100, {3}},
+    {"without_delay_preferred_is_not_waited_for", "dynamic", dynamic(8, {4, 8}), {{0, 1}, {0, 1}, {0, 1}}, 0, {3}},
+    {"the_largest_preferred_that_is_met", "dynamic", dynamic(8, {2, 4}), {{0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}}, 0, {4, 1}},
+    {"the_rest_after_a_preferred_batch_waits", "dynamic", dynamic(8, {4}, 100), {{0, 1}, {0, 1}, {0, 1}, {0, 1}, {3, 1}}, 5, {4}, 103},
+    {"past_the_largest_preferred_the_last_fit_goes", "dynamic", dynamic(8, {4}, 100), {{0, 3}, {0, 3}}, 1, {1}, 100},
+    {"a_whole_batch_never_waits", "dynamic", dynamic(4, {}, 1000), {{0, 2}, {0, 2}}, 1, {2}},
+    {"default_preferred_is_max", "dynamic", dynamic(4, {}, 1000), {{0, 1}, {0, 2}}, 1, {}, 1000},
+};
+
+INSTANTIATE_TEST_SUITE_P(Rows, PolicyTable, testing::ValuesIn(kRows),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// The contract: what every policy in the registry keeps, whatever arrives and leaves.
+class PolicyContract : public testing::TestWithParam<PolicyRow> {};
+
+TEST_P(PolicyContract, LosesNothingAndKeepsItsLimits) {
+  std::mt19937_64 random(1234);
+  const auto below = [&random](uint64_t limit) { return random() % limit; };
+  const PolicySettings settings{8, {4}, 50, 0};
+  const auto policy = GetParam().make(settings);
+  std::deque<Request> storage;
+  std::vector<Request*> free;
+  std::vector<Request*> queued;
+  uint64_t now_ns = 1;
+  size_t added = 0;
+  size_t left = 0;
+  for (int step = 0; step < 100'000; ++step) {
+    now_ns += below(20'000);
+    const uint64_t choice = below(10);
+    if (choice < 5) {
+      if (free.empty()) free.push_back(&storage.emplace_back());
+      Request* request = free.back();
+      free.pop_back();
+      *request = Request{};
+      request->batch_size = static_cast<uint32_t>(below(9));
+      request->signature = below(3);
+      ASSERT_TRUE(policy->add(request, now_ns).ok());
+      ASSERT_TRUE(request->queued);
+      queued.push_back(request);
+      ++added;
+    } else if (choice == 5 && !queued.empty()) {
+      const size_t index = below(queued.size());
+      policy->remove(queued[index]);
+      free.push_back(queued[index]);
+      queued.erase(queued.begin() + static_cast<std::ptrdiff_t>(index));
+      ++left;
+    } else {
+      std::vector<Request*> batch;
+      policy->next_batch(now_ns, &batch);
+      uint64_t rows = 0;
+      for (Request* request : batch) {
+        ASSERT_FALSE(request->queued);
+        ASSERT_EQ(request->signature, batch.front()->signature);
+        ASSERT_EQ(request, queued.front()) << "first in, first out";
+        queued.erase(queued.begin());
+        free.push_back(request);
+        rows += request->rows();
+        ++left;
+      }
+      ASSERT_TRUE(batch.size() <= 1 || rows <= settings.max_batch_size);
+      if (batch.empty() && !queued.empty()) {
+        ASSERT_NE(policy->wake_ns(), kNever) << "waiting without saying until when";
+        ASSERT_GT(policy->wake_ns(), now_ns);
+        ASSERT_LE(policy->wake_ns(), queued.front()->enqueue_ns + 50'000);
+      }
+    }
+    ASSERT_EQ(policy->queued(), queued.size());
+    ASSERT_EQ(policy->any() == nullptr, queued.empty());
+  }
+  EXPECT_EQ(added, left + queued.size());
+}
+
+TEST_P(PolicyContract, RefusesWhenItsQueueIsFull) {
+  const auto policy = GetParam().make({1, {}, 1'000'000, 2});
+  Request first;
+  Request second;
+  Request third;
+  EXPECT_TRUE(policy->add(&first, 1).ok());
+  EXPECT_TRUE(policy->add(&second, 1).ok());
+  const base::Status status = policy->add(&third, 1);
+  EXPECT_EQ(status.code(), base::Code::kUnavailable);
+  EXPECT_EQ(status.message(), "Exceeds maximum queue size");
+  EXPECT_FALSE(third.queued);
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, PolicyContract, testing::ValuesIn(kPolicies),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace pyserver::sched
