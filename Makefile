@@ -99,7 +99,7 @@ lint: install  ## ruff, mypy --strict, clang-format, cppcheck
 	@test -z "$(CPP_FILES)" || clang-format-14 --dry-run --Werror $(CPP_FILES)
 	cppcheck --quiet --std=c++20 --language=c++ --inline-suppr --error-exitcode=1 -j $(JOBS) \
 	  --enable=warning,performance,portability --suppress=missingIncludeSystem \
-	  --suppress=internalAstError -I csrc csrc
+	  --suppress=internalAstError --suppress=containerOutOfBounds:csrc/base/datatype.h -I csrc csrc
 
 format:  ## rewrite Python and C++ in the house's layout
 	$(VENV)/bin/ruff format $(LINTED)
