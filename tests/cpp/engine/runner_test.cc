@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
@@ -68,7 +69,7 @@ TEST_F(RunnerTest, CarriesManyRequestsBetweenThreadsThatSleep) {
   OwnSide frontend(runner_.get(), PeerKind::kFrontend);
   OwnSide instance(runner_.get(), PeerKind::kInstance);
   runner_->call([&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
-  std::thread executor([&instance] {
+  std::thread executor([&] {
     uint64_t answered = 0;
     uint64_t batch = 0;
     shm::Record record;
