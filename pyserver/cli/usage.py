@@ -25,7 +25,9 @@ def _lines(defaults: Settings) -> Iterator[str]:
     yield "--name value; those marked (*) may be given more than once."
     for title, flags in GROUPS.items():
         yield ""
-        yield f"{title}:"
+        reasons = {flag.unused for flag in flags}
+        shared = reasons.pop() if len(reasons) == 1 else ""
+        yield f"{title} (accepted without effect: {shared}):" if shared else f"{title}:"
         for flag in flags:
             yield (
                 f"  --{flag.name}"
@@ -33,7 +35,7 @@ def _lines(defaults: Settings) -> Iterator[str]:
                 + (" (*)" if flag.repeats else "")
             )
             yield from textwrap.wrap(
-                _about(flag, defaults),
+                _about(flag, defaults, shared),
                 _WIDTH,
                 initial_indent=_INDENT,
                 subsequent_indent=_INDENT,
@@ -45,7 +47,7 @@ def _lines(defaults: Settings) -> Iterator[str]:
     yield f"{_INDENT}this text"
 
 
-def _about(flag: Flag, defaults: Settings) -> str:
+def _about(flag: Flag, defaults: Settings, shared_reason: str) -> str:
     parts = [flag.help]
     if flag.field in SETTINGS_FIELDS and not flag.alias_of:
         shown = _shown(getattr(defaults, flag.field))
@@ -53,7 +55,7 @@ def _about(flag: Flag, defaults: Settings) -> str:
             parts.append(f"default {shown}")
     if flag.deprecated:
         parts.append(f"deprecated, use {flag.deprecated}")
-    if flag.unused:
+    if flag.unused and not shared_reason:
         parts.append(f"accepted without effect: {flag.unused}")
     return "; ".join(parts)
 

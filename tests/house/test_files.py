@@ -64,6 +64,12 @@ def test_no_file_is_named_after_nothing() -> None:
     assert _shown([p for p in _sources("pyserver", "csrc") if p.stem in BANNED_NAMES]) == []
 
 
+def test_every_package_is_one_that_setuptools_finds() -> None:
+    folders = {path.parent for path in _tracked() if path.suffix == ".py"}
+    packages = [p for p in folders if p.relative_to(ROOT).parts[:1] == ("pyserver",)]
+    assert _shown([p for p in packages if not (p / "__init__.py").exists()]) == []
+
+
 def test_headers_are_included_once() -> None:
     headers = [p for p in _sources("csrc") if p.suffix == ".h"]
     assert _shown([p for p in headers if "#pragma once" not in p.read_text()]) == []
