@@ -27,7 +27,9 @@ def _lines(defaults: Settings) -> Iterator[str]:
         yield ""
         reasons = {flag.unused for flag in flags}
         shared = reasons.pop() if len(reasons) == 1 else ""
-        yield f"{title} (accepted without effect: {shared}):" if shared else f"{title}:"
+        yield f"{title}:"
+        if shared:
+            yield f"  (all accepted without effect: {shared})"
         for flag in flags:
             yield (
                 f"  --{flag.name}"
