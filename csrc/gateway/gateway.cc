@@ -1,0 +1,254 @@
+// One turn of the loop, and what the control sockets change about it.
+#include "gateway/gateway.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/clock.h"
+#include "gateway/router.h"
+#include "protocol/http_infer.h"
+
+namespace pyserver::gateway {
+
+namespace {
+
+constexpr uint64_t kSecondNs = 1'000'000'000;
+constexpr size_t kRecordsPerTurn = 1024;
+
+}  // namespace
+
+void Gateway::Waker::on_events(uint32_t) {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(fd.get(), &count, sizeof count);
+}
+
+Gateway::Gateway(const GatewaySettings& gateway_settings)
+    : link_(&loop), infer_(this, &link_, &catalog_), proxy_(this, &link_) {
+  settings = gateway_settings;
+  update_time();
+}
+
+Gateway::~Gateway() {
+  for (const auto& connection : std::vector<Connection*>([this] {
+         std::vector<Connection*> all;
+         for (const auto& one : connections_) all.push_back(one.get());
+         return all;
+       }())) {
+    connection->close();
+  }
+  core_lost();
+  proxy_.bury();
+}
+
+base::Status Gateway::open() {
+  base::Status status = loop.open();
+  if (!status.ok()) return status;
+  waker_.fd = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!waker_.fd.valid()) {
+    return base::internal_error(std::string("cannot create an eventfd: ") + std::strerror(errno));
+  }
+  return loop.watch(waker_.fd.get(), EPOLLIN, &waker_);
+}
+
+void Gateway::add_listener(base::UniqueFd fd) {
+  listeners_.push_back(std::make_unique<Listener>(&loop, std::move(fd), [this](base::UniqueFd client) {
+    adopt(std::move(client));
+    if (connections_.size() < settings.max_connections) return true;
+    ++counters.connections_refused;
+    return false;
+  }));
+  if (serving_ && !draining) static_cast<void>(listeners_.back()->start());
+}
+
+base::Status Gateway::attach(std::span<const int, 4> fds, int control_fd) {
+  core_lost();
+  return link_.attach(fds, control_fd, settings.keep_bytes);
+}
+
+base::Status Gateway::add_region(uint32_t peer, int fd) {
+  if (link_.session() == nullptr) return base::unavailable("a region came before its core");
+  return link_.session()->peers.add(peer, fd);
+}
+
+void Gateway::retire(uint32_t peer) {
+  if (link_.session() != nullptr) link_.session()->peers.retire(peer);
+}
+
+base::Status Gateway::serve() {
+  serving_ = link_.session() != nullptr;
+  if (!serving_) return base::unavailable("there is no core to serve with");
+  if (draining) return {};
+  for (const auto& listener : listeners_) {
+    base::Status status = listener->start();
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+void Gateway::core_lost() {
+  if (link_.session() == nullptr) return;
+  ++counters.core_losses;
+  serving_ = false;
+  link_.detach();
+  catalog_.clear();
+  infer_.on_core_lost();
+  proxy_.on_core_lost();
+}
+
+void Gateway::drain(std::function<void()> drained) {
+  drained_ = std::move(drained);
+  draining = true;
+  for (const auto& listener : listeners_) listener->stop();
+  std::vector<Connection*> all;
+  for (const auto& connection : connections_) all.push_back(connection.get());
+  for (Connection* const connection : all) connection->drain();
+}
+
+void Gateway::run() {
+  while (!stopping_.load(std::memory_order_acquire)) turn(-1);
+}
+
+void Gateway::stop() {
+  stopping_.store(true, std::memory_order_release);  // before the wake-up that makes the loop look
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(waker_.fd.get(), &one, sizeof one);
+}
+
+void Gateway::turn(int max_wait_ms) {
+  // A busy loop looks once without announcing that it sleeps, which saves core a doorbell.
+  size_t events = busy_ ? loop.wait(0) : 0;
+  if (events == 0 && !busy_) {
+    const bool quiet = link_.sleep();
+    events = loop.wait(quiet ? wait_ms(max_wait_ms) : 0);
+    link_.wake();
+  }
+  update_time();
+  loop.dispatch();
+  const bool records = take_records();
+  backlog_ = link_.flush();
+  busy_ = events > 0 || records;
+  if (now_ns >= next_sweep_ns_) sweep();
+  check_drained();
+  buried_.clear();
+  proxy_.bury();
+}
+
+bool Gateway::take_records() {
+  shm::Record record;
+  size_t count = 0;
+  while (count < kRecordsPerTurn && link_.try_take(&record)) {
+    ++count;
+    infer_.on_record(record);
+  }
+  if (count > 0 && link_.session() != nullptr) link_.commit();
+  if (link_.session() != nullptr && link_.session()->channel.broken()) core_lost();
+  return count > 0;
+}
+
+void Gateway::update_time() {
+  now_ns = base::monotonic_ns();
+  now_s = static_cast<uint32_t>(now_ns / kSecondNs);
+}
+
+int Gateway::wait_ms(int max_wait_ms) const {
+  if (backlog_) return 1;
+  if (connections_.empty() && proxy_.size() == 0) return max_wait_ms;
+  const uint64_t left = next_sweep_ns_ > now_ns ? (next_sweep_ns_ - now_ns) / 1'000'000 + 1 : 0;
+  const int until_sweep = static_cast<int>(std::min<uint64_t>(left, 1000));
+  return max_wait_ms < 0 ? until_sweep : std::min(max_wait_ms, until_sweep);
+}
+
+// Time-outs are coarse: once a second.
+void Gateway::sweep() {
+  next_sweep_ns_ = now_ns + kSecondNs;
+  std::vector<Connection*> all;
+  for (const auto& connection : connections_) all.push_back(connection.get());
+  for (Connection* const connection : all) connection->sweep(now_s);
+  proxy_.sweep(now_s);
+  if (!serving_ || draining || connections_.size() >= settings.max_connections) return;
+  for (const auto& listener : listeners_) static_cast<void>(listener->start());
+}
+
+void Gateway::check_drained() {
+  if (!drained_ || !connections_.empty() || infer_.inflight() > 0) return;
+  const std::function<void()> drained = std::move(drained_);
+  drained_ = nullptr;
+  drained();
+}
+
+void Gateway::adopt(base::UniqueFd fd) {
+  const int number = fd.get();
+  auto connection = std::make_unique<Connection>(this, std::move(fd));
+  // Registered once for everything; nothing is re-armed per request.
+  if (!loop.watch(number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection.get()).ok()) return;
+  ++counters.connections_accepted;
+  connection->list_index = connections_.size();
+  connections_.push_back(std::move(connection));
+}
+
+void Gateway::connection_closed(Connection* connection) {
+  const size_t index = connection->list_index;
+  buried_.push_back(std::move(connections_[index]));
+  if (index + 1 < connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->list_index = index;
+  }
+  connections_.pop_back();
+}
+
+Counters Gateway::snapshot() const {
+  Counters now = counters;
+  now.connections_open = connections_.size();
+  return now;
+}
+
+Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusal* refusal) {
+  const Route route = find_route(head.target);
+  if (route.kind == RouteKind::kLive) return begin_live(head, refusal);
+  if (route.kind == RouteKind::kInfer) {
+    if (restricted(settings.inference, head, refusal)) return nullptr;
+    if (head.method != HTTP_POST) {
+      *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
+      return nullptr;
+    }
+  }
+  if (!serving_) {
+    *refusal = {503, kJson, protocol::error_body("the server's core is not available; try again shortly"), {}, false};
+    return nullptr;
+  }
+  return route.kind == RouteKind::kInfer ? infer_.begin(connection, head, route, refusal)
+                                         : proxy_.begin(connection, head, refusal);
+}
+
+bool Gateway::restricted(const std::optional<Restriction>& restriction, const RequestHead& head,
+                         Refusal* refusal) const {
+  if (!restriction || head.header(restriction->header) == restriction->value) return false;
+  *refusal = {403, kJson,
+              protocol::error_body("This API is restricted, expecting header '" + restriction->header + "'"), {},
+              false};
+  return true;
+}
+
+Exchange* Gateway::begin_live(const RequestHead& head, Refusal* refusal) const {
+  if (restricted(settings.health, head, refusal)) return nullptr;
+  if (head.method != HTTP_GET) {
+    *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
+  } else if (draining) {
+    *refusal = {503, kJson, protocol::error_body("Server exiting"), {}, false};
+  } else {
+    *refusal = {live_ ? 200 : 400, kPlain, {}, {}, false};
+  }
+  return nullptr;
+}
+
+std::string_view RequestHead::header(std::string_view name) const {
+  for (size_t index = 0; index < parser->header_count(); ++index) {
+    if (equals_ignoring_case(parser->name(index), name)) return parser->value(index);
+  }
+  return {};
+}
+
+}  // namespace pyserver::gateway

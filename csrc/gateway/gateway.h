@@ -1,0 +1,108 @@
+// The frontend's event loop: sockets in front, core behind, everything in one thread.
+//
+//   clients ──> Listener ──> Connection ──route──> InferService ──CoreLink──> core
+//                                  │                                (rings)
+//                                  └────route──> ProxyService ──socket pairs──> core's HTTP application
+//
+// Thread safety: everything belongs to the thread that calls run() or turn(), except stop().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "gateway/connection.h"
+#include "gateway/core_link.h"
+#include "gateway/host.h"
+#include "gateway/infer.h"
+#include "gateway/listener.h"
+#include "gateway/proxy.h"
+#include "model/catalog.h"
+
+namespace pyserver::gateway {
+
+class Gateway final : public Host {
+ public:
+  explicit Gateway(const GatewaySettings& gateway_settings);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  base::Status open();
+
+  // --- what the control sockets say ---
+  // A listening socket; it accepts from the first serve() on.
+  void add_listener(base::UniqueFd fd);
+  // A new core: its channel (rings, core's bell, our bell, our region) and the control socket to it. Descriptors stay the caller's.
+  base::Status attach(std::span<const int, 4> fds, int control_fd);
+  base::Status add_region(uint32_t peer, int fd);
+  void retire(uint32_t peer);
+  base::Status apply_model(std::string_view json) { return catalog_.apply(json); }
+  void forget_model(std::string_view name) { catalog_.forget(name); }
+  void set_live(bool live) { live_ = live; }
+  // The catalog is complete: requests are taken.
+  base::Status serve();
+  // Core is gone: what is under way is answered 503, and what comes too, until another core was attached and serve() called.
+  void core_lost();
+  // Takes nothing new; `drained` is called once, from the loop, when all is answered.
+  void drain(std::function<void()> drained);
+  uint64_t channel_peer() const { return link_.session() != nullptr ? link_.session()->peer : 0; }
+
+  // --- the loop ---
+  void run();
+  // Ends run(). From any thread.
+  void stop();
+  // One turn; waits at most `max_wait_ms` (-1: as long as nothing happens).
+  void turn(int max_wait_ms);
+
+  // A client that is connected already (also used by tests: any stream socket).
+  void adopt(base::UniqueFd fd);
+  Counters snapshot() const;
+  // Bytes of our region in use.
+  uint64_t used_bytes() const { return link_.session() != nullptr ? link_.session()->allocator.used_bytes() : 0; }
+  uint64_t live_blocks() const { return link_.session() != nullptr ? link_.session()->allocator.live_blocks() : 0; }
+
+  // --- Host ---
+  Exchange* begin(Connection* connection, const RequestHead& head, Refusal* refusal) override;
+  void connection_closed(Connection* connection) override;
+
+ private:
+  class Waker final : public Watcher {
+   public:
+    base::UniqueFd fd;
+    void on_events(uint32_t events) override;
+  };
+
+  bool take_records();
+  void update_time();
+  void sweep();
+  void check_drained();
+  int wait_ms(int max_wait_ms) const;
+  bool restricted(const std::optional<Restriction>& restriction, const RequestHead& head, Refusal* refusal) const;
+  Exchange* begin_live(const RequestHead& head, Refusal* refusal) const;
+
+  Waker waker_;
+  std::atomic<bool> stopping_{false};
+  model::Catalog catalog_;
+  CoreLink link_;
+  InferService infer_;
+  ProxyService proxy_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> buried_;
+  std::function<void()> drained_;
+  bool live_ = true;
+  bool serving_ = false;
+  bool busy_ = false;     // the last turn had work
+  bool backlog_ = false;  // core does not keep up
+  uint64_t next_sweep_ns_ = 0;
+};
+
+}  // namespace pyserver::gateway

@@ -1,0 +1,42 @@
+// The gateway's limits and time-outs; the command line's settings in the units of this loop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace pyserver::gateway {
+
+// A category of the API that asks for a header (--http-restricted-api).
+struct Restriction {
+  std::string header;
+  std::string value;
+};
+
+struct GatewaySettings {
+  uint64_t max_input_bytes = 64u << 20;  // --http-max-input-size
+  uint32_t max_head_bytes = 64u << 10;
+  uint32_t max_headers = 256;
+  uint32_t max_chunks = 65536;  // non-empty ones of one chunked upload, as Triton allows
+  uint32_t max_connections = 16384;
+  uint32_t max_inflight = 65536;
+  uint32_t max_proxied = 1024;
+  uint64_t keep_bytes = 64u << 20;  // freed memory of our region that stays warm
+  uint32_t idle_timeout_s = 600;
+  uint32_t head_timeout_s = 30;
+  uint32_t body_timeout_s = 60;   // without kMinProgressBytes of progress
+  uint32_t write_timeout_s = 60;  // likewise
+  uint32_t linger_timeout_s = 5;
+  std::optional<Restriction> inference;
+  std::optional<Restriction> health;
+};
+
+// A body or an answer that moves fewer bytes than this in one time-out is given up: a client that sends a byte a second holds
+// nothing for long.
+inline constexpr uint64_t kMinProgressBytes = 4096;
+
+// What one recv asks for at most when it does not go into the region. A request up to this size costs one recv; of a larger one at
+// most this much is copied.
+inline constexpr size_t kReadBytes = 16384;
+
+}  // namespace pyserver::gateway
