@@ -1,8 +1,8 @@
 // A ring of records with one writer and one reader in different processes.
 //
 // Thread safety: RingWriter and RingReader each belong to one thread. The order of the atomics is the whole protocol: records are
-// published by a release store of `tail`, consumed by a release store of `head`; sleeping uses sequentially consistent fences on
-// both sides, so that either the reader sees the record or the writer sees the sleep.
+// published by a store of `tail`, consumed by a release store of `head`; `tail` and `asleep` are sequentially consistent where a reader
+// falls asleep, so that either the reader sees the record or the writer sees the sleep.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +40,9 @@ class RingWriter {
 
   // Publishes what was put. True: the reader sleeps and has not been rung yet for this sleep, so ring its doorbell.
   [[nodiscard]] bool publish() {
-    header_->tail.store(tail_, std::memory_order_release);
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with the fence in RingReader::sleep
-    const uint64_t asleep = header_->asleep.load(std::memory_order_relaxed);
+    // Sequentially consistent, like the two in RingReader::sleep: one of us must see what the other wrote.
+    header_->tail.store(tail_, std::memory_order_seq_cst);
+    const uint64_t asleep = header_->asleep.load(std::memory_order_seq_cst);
     if (asleep == 0 || asleep == rung_) return false;
     rung_ = asleep;
     return true;
@@ -86,9 +86,8 @@ class RingReader {
   // Declares that this reader waits for its doorbell. False: something arrived meanwhile, take it instead (and call wake()).
   [[nodiscard]] bool sleep() {
     ++sleeps_;
-    header_->asleep.store(sleeps_, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with the fence in RingWriter::publish
-    return header_->tail.load(std::memory_order_acquire) == head_;
+    header_->asleep.store(sleeps_, std::memory_order_seq_cst);  // see RingWriter::publish
+    return header_->tail.load(std::memory_order_seq_cst) == head_;
   }
 
   void wake() { header_->asleep.store(0, std::memory_order_relaxed); }
