@@ -85,49 +85,66 @@ base::Status Gatherer::gather(const Batch& batch, std::string_view name, size_t 
 
 namespace {
 
-base::Status check_outputs(const Batch& batch, std::span<const BatchOutput> outputs) {
-  for (const BatchOutput& output : outputs) {
-    if (!output.shape.empty() && output.shape[0] == static_cast<int64_t>(batch.batch_size))
-      continue;
+base::Status check_output(const Batch& batch, const BatchOutput& output) {
+  const auto rows = static_cast<int64_t>(batch.batch_size);
+  if (output.shape.empty() || output.shape[0] != rows) {
     return base::internal_error(
         "output '" + output.name + "' has shape " + shape_text(output.shape) +
-        ", but its first dimension must be the batch size " + std::to_string(batch.batch_size));
+        ", but its first dimension must be the batch size " + std::to_string(rows));
+  }
+  if (output.datatype == base::Datatype::kBytes &&
+      output.row_offsets.size() != batch.batch_size + size_t{1}) {
+    return base::internal_error("output '" + output.name + "' came without the places of its rows");
   }
   return {};
+}
+
+struct Slice {
+  uint64_t offset;
+  uint64_t byte_size;
+};
+
+// The bytes of `rows` rows from `first` on.
+Slice slice(const BatchOutput& output, uint64_t first, uint64_t rows) {
+  if (!output.row_offsets.empty()) {
+    const uint64_t begin = output.row_offsets[first];
+    return {begin, output.row_offsets[first + rows] - begin};
+  }
+  const std::span<const int64_t> row_shape = std::span(output.shape).subspan(1);
+  const uint64_t row_bytes =
+      element_count(row_shape).value_or(0) * base::element_byte_size(output.datatype);
+  return {first * row_bytes, rows * row_bytes};
 }
 
 }  // namespace
 
 base::Status scatter(const Batch& batch, std::span<const BatchOutput> outputs, bool whole) {
-  if (!whole) {
-    const base::Status status = check_outputs(batch, outputs);
+  for (const BatchOutput& output : outputs) {
+    const base::Status status = whole ? base::Status() : check_output(batch, output);
     if (!status.ok()) return status;
   }
   shm::ResponseBuilder table;
   std::vector<int64_t> shape;
   uint64_t row = 0;
   for (const RequestRef& request : batch.requests) {
-    Link& link = *request->link();
+    const uint64_t rows = request->batch_size();
     std::vector<BufferRef> buffers;
     table.clear();
     for (const BatchOutput& output : outputs) {
       if (!request->wants(output.name)) continue;
       shape.assign(output.shape.begin(), output.shape.end());
-      uint64_t row_bytes =
-          element_count(shape).value_or(0) * base::element_byte_size(output.datatype);
-      uint64_t rows = 1;
+      Slice bytes{0, output.buffer->byte_size()};
       if (!whole) {
-        row_bytes = batch.batch_size == 0 ? 0 : row_bytes / batch.batch_size;
-        rows = request->batch_size();
+        bytes = slice(output, row, rows);
         shape[0] = static_cast<int64_t>(rows);
       }
       table.add_output(output.name, output.index, output.datatype, shape,
                        shm::Location{shm::Place::kRegion, output.buffer->memory()->peer(),
-                                     output.buffer->offset() + row * row_bytes, rows * row_bytes});
+                                     output.buffer->offset() + bytes.offset, bytes.byte_size});
       buffers.push_back(output.buffer);
     }
-    link.respond(*request, table.finish(), std::move(buffers), true);
-    row += request->batch_size();
+    request->link()->respond(*request, table.finish(), std::move(buffers), true);
+    row += rows;
   }
   return {};
 }

@@ -55,9 +55,11 @@ class Gatherer {
 struct BatchOutput {
   std::string name;
   uint16_t index = 0;
-  base::Datatype datatype = base::Datatype::kInvalid;  // not BYTES, whose rows have no common size
-  std::vector<int64_t> shape;                          // first dimension: rows of the whole batch
+  base::Datatype datatype = base::Datatype::kInvalid;
+  std::vector<int64_t> shape;  // first dimension: rows of the whole batch
   BufferRef buffer;
+  // Of BYTES, whose rows have no common size: where each row begins, and the end of the last.
+  std::vector<uint64_t> row_offsets;
 };
 
 // Answers every request of the batch with its rows of the outputs that it wants. `whole`: the model

@@ -1,0 +1,62 @@
+// The Tensor of triton_python_backend_utils: a request's input that stays where it is, an array, or
+// a DLPack tensor.
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/datatype.h"
+#include "bindings/dlpack.h"
+#include "instance/request.h"
+
+namespace pyserver::bindings {
+
+// What the Triton Python API raises; registered as
+// triton_python_backend_utils.TritonModelException.
+class TritonModelException : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Tensor {
+ public:
+  Tensor(std::string name, const pybind11::array& array);
+  Tensor(std::string name, DlPacked packed);
+  // An input of `request`, without a copy.
+  Tensor(instance::RequestRef request, const instance::Input& input);
+
+  const std::string& name() const { return name_; }
+  base::Datatype datatype() const { return datatype_; }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  // A view; of an input it keeps the request's memory from being released. BYTES are decoded anew
+  // at each call.
+  pybind11::array as_numpy() const;
+  pybind11::capsule to_dlpack() const;
+
+  // The request whose input this is, else null.
+  const instance::RequestRef& request() const { return request_; }
+  // The elements in C order. Not for BYTES that came as an object array: see object_array().
+  std::span<const uint8_t> bytes() const { return bytes_; }
+  // The object array of a BYTES tensor made by the user; else a null object.
+  const pybind11::object& object_array() const { return object_array_; }
+
+ private:
+  std::string name_;
+  base::Datatype datatype_ = base::Datatype::kInvalid;
+  std::vector<int64_t> shape_;
+  std::span<const uint8_t> bytes_;
+  instance::RequestRef request_;
+  pybind11::object array_;  // keeps bytes_ alive, of an array
+  pybind11::object object_array_;
+  std::shared_ptr<DlManagedTensor> packed_;
+};
+
+void bind_tensor(pybind11::module_& module);
+
+}  // namespace pyserver::bindings
