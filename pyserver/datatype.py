@@ -1,4 +1,5 @@
-"""Triton's tensor datatypes as one frozen table; imports nothing heavy, so that every small process may use it."""
+"""Triton's tensor datatypes as one frozen table; imports nothing heavy, so that every small process
+may use it."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from typing import Final
 class Datatype:
     """One datatype under each of its names.
 
-    `byte_size` is that of one element; 0 means variable length (BYTES: each element is a little-endian
-    uint32 length and its bytes). `numpy_name` is what `numpy.dtype()` takes; None where numpy itself has
-    no such type (BF16). `contents_field` is the member of `InferTensorContents` that carries typed gRPC
-    data; None where gRPC allows raw data only. `json_data` tells whether `data` of an HTTP request may
-    hold this datatype.
+    `byte_size` is that of one element; 0 means variable length (BYTES: each element is a
+    little-endian uint32 length and its bytes). `numpy_name` is what `numpy.dtype()` takes; None
+    where numpy itself has no such type (BF16). `contents_field` is the member of
+    `InferTensorContents` that carries typed gRPC data; None where gRPC allows raw data only.
+    `json_data` tells whether `data` of an HTTP request may hold this datatype.
     """
 
     number: int

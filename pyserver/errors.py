@@ -1,4 +1,5 @@
-"""The one tree of errors a client can see: each class knows Triton's code; the maps to HTTP and gRPC are below.
+"""The one tree of errors a client can see: each class knows Triton's code; the maps to HTTP and
+gRPC are below.
 
 Source: TRITONSERVER_Error_Code and the mappings of Triton's HTTP and gRPC front ends.
 """
@@ -9,7 +10,8 @@ from typing import ClassVar, Final
 
 
 class ServerError(Exception):
-    """An error with one of Triton's codes. `str(error)` is exactly the text that the client receives.
+    """An error with one of Triton's codes. `str(error)` is exactly the text that the client
+    receives.
 
     Raise a subclass; catch this one. `code` is the number that crosses process borders.
     """
@@ -101,7 +103,8 @@ ERRORS: Final[tuple[type[ServerError], ...]] = (
 HTTP_STATUS: Final[tuple[int, ...]] = (400, 500, 404, 400, 503, 501, 400, 400)
 
 # Indexed by code; the numbers of grpc.StatusCode, written out so that nothing here imports grpc:
-# UNKNOWN, INTERNAL, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE, UNIMPLEMENTED, ALREADY_EXISTS, CANCELLED.
+# UNKNOWN, INTERNAL, NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE, UNIMPLEMENTED, ALREADY_EXISTS,
+# CANCELLED.
 GRPC_STATUS: Final[tuple[int, ...]] = (2, 13, 5, 3, 14, 12, 6, 1)
 
 
