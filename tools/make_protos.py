@@ -1,8 +1,10 @@
-"""Generates the protobuf stubs under pyserver/ from protos/: `python tools/make_protos.py` (needs grpcio-tools 1.81.1).
+"""Generates the protobuf stubs under pyserver/ from protos/: `python tools/make_protos.py` (needs
+grpcio-tools 1.81.1).
 
-The generator registers each file in protobuf's process-wide default pool. A user's model may import `tritonclient`,
-which registers files and messages of the same names there, and two such definitions in one pool cannot live together.
-So one line of each stub is changed: ours go into the pool of `pyserver.config.descriptor_pool`.
+The generator registers each file in protobuf's process-wide default pool. A user's model may import
+`tritonclient`, which registers files and messages of the same names there, and two such definitions
+in one pool cannot live together. So one line of each stub is changed: ours go into the pool of
+`pyserver.config.descriptor_pool`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ STUBS: dict[str, str] = {
     "model_config.proto": "pyserver/config",
 }
 
+_FOR_MYPY = '# mypy: disable-error-code="type-arg, no-untyped-def"\n'
 _GENERATED_POOL = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
 _OUR_POOL = "from pyserver.config import descriptor_pool as _descriptor_pool\n"
 
@@ -37,12 +40,15 @@ def stub_texts(proto: str) -> dict[str, str]:
         if protoc.main(arguments) != 0:
             raise SystemExit(f"protoc failed on protos/{proto}")
         made = {path.name: path.read_text() for path in Path(folder).iterdir()}
-    return {f"{STUBS[proto]}/{name}": _into_our_pool(text) for name, text in made.items()}
+    return {f"{STUBS[proto]}/{name}": _adapted(name, text) for name, text in made.items()}
 
 
-def _into_our_pool(text: str) -> str:
-    """The stub with its pool replaced; a .pyi has no pool and stays as it is."""
-    if "_descriptor_pool.Default()" in text and text.count(_GENERATED_POOL) != 1:
+def _adapted(name: str, text: str) -> str:
+    """The stub with its pool replaced, or the .pyi with mypy told that its bare `Mapping`s are
+    meant."""
+    if name.endswith(".pyi"):
+        return _FOR_MYPY + text
+    if text.count(_GENERATED_POOL) != 1:
         raise SystemExit("the generator's output has changed: look at tools/make_protos.py")
     return text.replace(_GENERATED_POOL, _OUR_POOL)
 

@@ -1,8 +1,9 @@
-"""Asks the real Triton about every case of cases.py and writes recorded.json: `python -m tests.config.record`;
-with names of cases, about those only.
+"""Asks the real Triton about every case of cases.py and writes recorded.json: `python -m
+tests.config.record`; with names of cases, about those only.
 
-Needs the wheel that carries the original (bench/targets/triton.py says how it is installed; PYSERVER_TRITON_HOME names
-its venv). Each model is loaded, looked at and unloaded, one after the other, so that few processes run at a time.
+Needs the wheel that carries the original (bench/targets/triton.py says how it is installed;
+PYSERVER_TRITON_HOME names its venv). Each model is loaded, looked at and unloaded, one after the
+other, so that few processes run at a time.
 """
 
 from __future__ import annotations
@@ -45,17 +46,11 @@ _HOOK = """
 
 
 def _write(case: Case, repository: Path) -> None:
-    folder = repository / case.name
-    folder.mkdir()
-    if case.config is not None:
-        (folder / "config.pbtxt").write_text(case.config)
     hook = ""
     if case.changes is not None:
         lines = "\n".join(f"        {line}" for line in case.changes.splitlines())
         hook = _HOOK.format(changes=lines)
-    for version in case.versions:
-        (folder / version).mkdir()
-        (folder / version / case.file).write_text(_MODEL.format(hook=hook))
+    case.write(repository, _MODEL.format(hook=hook))
 
 
 def _call(url: str, body: bytes | None = None) -> tuple[int, str]:
