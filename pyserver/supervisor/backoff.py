@@ -5,6 +5,8 @@ from __future__ import annotations
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 FORGIVEN_AFTER_S = 10.0
+# Who kills a healthy process wants to see it come back soon.
+LONGEST_DELAY_AFTER_KILL_S = 0.4
 
 
 class Backoff:
@@ -13,11 +15,15 @@ class Backoff:
     def __init__(self) -> None:
         self._ends_in_a_row = 0
 
-    def delay_after(self, started_s: float, ended_s: float) -> float:
-        """How long to wait after a life from `started_s` to `ended_s`: 0, 0.1, 0.2, ... 5."""
+    def delay_after(self, started_s: float, ended_s: float, *, killed: bool = False) -> float:
+        """How long to wait after a life from `started_s` to `ended_s`: 0, 0.1, 0.2, ... 5.
+
+        `killed` says that somebody else ended it with SIGKILL: then at most 0.4.
+        """
+        longest_s = LONGEST_DELAY_AFTER_KILL_S if killed else LONGEST_DELAY_S
         if ended_s - started_s >= FORGIVEN_AFTER_S:
             self._ends_in_a_row = 0
         self._ends_in_a_row += 1
         if self._ends_in_a_row == 1:
             return 0.0
-        return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._ends_in_a_row - 2, 20)))
+        return float(min(longest_s, FIRST_DELAY_S * 2 ** min(self._ends_in_a_row - 2, 20)))

@@ -32,6 +32,11 @@ class Ended:
     exit_code: int | None
     out_of_memory: bool
 
+    @property
+    def killed(self) -> bool:
+        """By somebody's SIGKILL: no fault of its own, nor the kernel's for want of memory."""
+        return self.signal == signal.SIGKILL and not self.out_of_memory
+
     def __str__(self) -> str:
         if self.signal is None:
             return f"exit code {self.exit_code}"

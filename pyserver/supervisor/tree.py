@@ -241,7 +241,7 @@ class Tree:
         frontend.child, frontend.listening = None, False
         self._tell_core({"op": "frontend_exited", "index": frontend.index, "reason": str(how)})
         if self.phase in (Phase.STARTING, Phase.SERVING):
-            delay_s = frontend.backoff.delay_after(started_s, self._loop.now())
+            delay_s = frontend.backoff.delay_after(started_s, self._loop.now(), killed=how.killed)
             self._log_restart(f"frontend {frontend.index} (pid {pid})", how, delay_s)
             if not self._hopeless("a frontend", how):
                 self._loop.call_later(delay_s, lambda: self._start_frontend(frontend))
@@ -260,7 +260,7 @@ class Tree:
         self._orphans |= set(self._instances.values())
         self._instances.clear()
         if serving:
-            delay_s = self._core_backoff.delay_after(started_s, self._loop.now())
+            delay_s = self._core_backoff.delay_after(started_s, self._loop.now(), killed=how.killed)
             self._log_restart(f"core (pid {pid})", how, delay_s)
             if not self._hopeless("core", how):
                 self._loop.call_later(delay_s, self._start_core)

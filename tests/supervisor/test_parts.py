@@ -18,6 +18,12 @@ def test_restarts_come_at_once_then_later_and_later() -> None:
     assert delays == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
+def test_a_killed_process_comes_back_soon() -> None:
+    backoff = Backoff()
+    delays = [backoff.delay_after(100.0, 101.0, killed=True) for _ in range(9)]
+    assert delays == [0, 0.1, 0.2] + [0.4] * 6
+
+
 def test_a_long_life_is_forgiven() -> None:
     backoff = Backoff()
     for _ in range(5):
