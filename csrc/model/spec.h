@@ -14,12 +14,12 @@ namespace pyserver::model {
 struct TensorSpec {
   std::string name;
   base::Datatype datatype = base::Datatype::kInvalid;
-  std::vector<int64_t> dims;                     // of the config, without the batch dimension; -1: any
-  std::optional<std::vector<int64_t>> reshape;   // what the backend sees instead
+  std::vector<int64_t> dims;  // of the config, without the batch dimension; -1: any
+  std::optional<std::vector<int64_t>> reshape;  // what the backend sees instead
   bool optional = false;
   bool ragged = false;
   bool shape_tensor = false;
-  std::vector<std::string> labels;               // of an output, for classification
+  std::vector<std::string> labels;  // of an output, for classification
 };
 
 struct ModelSpec {
@@ -34,14 +34,21 @@ struct ModelSpec {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 
-  // The index in inputs / outputs, or -1. Models have few tensors, so this is a walk.
-  int input_index(std::string_view tensor) const { return index_in(inputs, tensor); }
-  int output_index(std::string_view tensor) const { return index_in(outputs, tensor); }
+  // The index in inputs / outputs, or -1. A walk that begins at `hint`: requests mostly name tensors in the config's order.
+  int input_index(std::string_view tensor, size_t hint = 0) const {
+    return index_in(inputs, tensor, hint);
+  }
+  int output_index(std::string_view tensor, size_t hint = 0) const {
+    return index_in(outputs, tensor, hint);
+  }
 
  private:
-  static int index_in(const std::vector<TensorSpec>& specs, std::string_view tensor) {
-    for (size_t index = 0; index < specs.size(); ++index) {
+  static int index_in(const std::vector<TensorSpec>& specs, std::string_view tensor, size_t hint) {
+    const size_t count = specs.size();
+    size_t index = hint < count ? hint : 0;
+    for (size_t step = 0; step < count; ++step) {
       if (specs[index].name == tensor) return static_cast<int>(index);
+      if (++index == count) index = 0;
     }
     return -1;
   }

@@ -1,0 +1,56 @@
+// Which models a frontend may serve: filled by core's announcements, asked once per request.
+//
+// Thread safety: none; a catalog belongs to one loop. A ModelSpec that was handed out stays valid for its holder
+// after the model is gone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "model/spec.h"
+
+namespace pyserver::model {
+
+class Catalog {
+ public:
+  // Takes one announcement {"op":"model","name":...,"versions":[...]}, which replaces what was known of that model.
+  // Refused (and nothing changed) when it is not what core sends.
+  base::Status apply(std::string_view json);
+  void forget(std::string_view name);
+  void clear() { models_.clear(); }
+  size_t size() const { return models_.size(); }
+
+  // `version_text` empty: the newest version that is ready. Refusals carry Triton's texts: NOT_FOUND for what is unknown,
+  // UNAVAILABLE for a version that is not ready, INVALID_ARG for a version that is no number.
+  base::Status find(std::string_view name, std::string_view version_text,
+                    std::shared_ptr<const ModelSpec>* model) const;
+
+ private:
+  struct Version {
+    int64_t number = 0;
+    bool ready = false;
+    std::shared_ptr<const ModelSpec> spec;
+  };
+  struct Model {
+    std::vector<Version> versions;
+    size_t newest_ready = SIZE_MAX;  // index in versions
+  };
+  struct NameHash {
+    using is_transparent = void;  // looked up by string_view, without a copy
+    size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
+  };
+
+  std::unordered_map<std::string, Model, NameHash, std::equal_to<>> models_;
+};
+
+// What a version in a path or message means: -1 for the empty text, else a number above 0.
+base::Status parse_version(std::string_view text, int64_t* version);
+
+}  // namespace pyserver::model

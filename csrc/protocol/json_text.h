@@ -1,0 +1,21 @@
+// Writing JSON the way Triton's answers look: RapidJSON's escapes and number formats, straight into a string.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pyserver::protocol {
+
+// Most bytes that write_double() and write_integer() use.
+inline constexpr size_t kMaxNumberText = 32;
+
+void append_json_string(std::string_view text, std::string* out);
+void append_json_double(double value, std::string* out);
+void append_json_integer(int64_t value, std::string* out);
+void append_json_unsigned(uint64_t value, std::string* out);
+
+// Both write to `at`, which has kMaxNumberText bytes, and return the end.
+char* write_json_double(double value, char* at);
+
+}  // namespace pyserver::protocol
