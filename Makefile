@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export DEBIAN_FRONTEND := noninteractive
 
 DEBS_BUILD := g++ node-llhttp libsimdjson-dev rapidjson-dev zlib1g-dev
 DEBS_TEST := libgtest-dev
