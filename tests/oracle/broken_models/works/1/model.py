@@ -1,0 +1,1 @@
+../../../models/identity_fp32/1/model.py
