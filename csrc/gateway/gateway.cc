@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/clock.h"
 #include "gateway/router.h"
@@ -16,6 +17,7 @@ namespace pyserver::gateway {
 namespace {
 
 constexpr uint64_t kSecondNs = 1'000'000'000;
+constexpr int kRetryMs = 5;
 constexpr size_t kRecordsPerTurn = 1024;
 
 }  // namespace
@@ -131,6 +133,7 @@ void Gateway::turn(int max_wait_ms) {
   backlog_ = link_.flush();
   busy_ = events > 0 || records;
   if (now_ns >= next_sweep_ns_) sweep();
+  retry_listeners();
   check_drained();
   buried_.clear();
   proxy_.bury();
@@ -155,6 +158,7 @@ void Gateway::update_time() {
 
 int Gateway::wait_ms(int max_wait_ms) const {
   if (backlog_) return 1;
+  if (early_) return kRetryMs;
   if (connections_.empty() && proxy_.size() == 0) return max_wait_ms;
   const uint64_t left = next_sweep_ns_ > now_ns ? (next_sweep_ns_ - now_ns) / 1'000'000 + 1 : 0;
   const int until_sweep = static_cast<int>(std::min<uint64_t>(left, 1000));
@@ -170,6 +174,17 @@ void Gateway::sweep() {
   proxy_.sweep(now_s);
   if (!serving_ || draining || connections_.size() >= settings.max_connections) return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
+}
+
+// The sockets are bound early, so that they are ours, but listen only when the server is ready.
+void Gateway::retry_listeners() {
+  if (draining) return;
+  const bool was_early = std::exchange(early_, false);
+  for (const auto& listener : listeners_) {
+    if (!listener->too_early()) continue;
+    if (was_early) static_cast<void>(listener->start());
+    early_ = true;
+  }
 }
 
 void Gateway::check_drained() {
@@ -206,14 +221,12 @@ Counters Gateway::snapshot() const {
 }
 
 Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusal* refusal) {
+  if (restricted(head, refusal)) return nullptr;  // before the method, as in Triton
   const Route route = find_route(head.target);
   if (route.kind == RouteKind::kLive) return begin_live(head, refusal);
-  if (route.kind == RouteKind::kInfer) {
-    if (restricted(settings.inference, head, refusal)) return nullptr;
-    if (head.method != HTTP_POST) {
-      *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
-      return nullptr;
-    }
+  if (route.kind == RouteKind::kInfer && head.method != HTTP_POST) {
+    *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
+    return nullptr;
   }
   if (!serving_) {
     *refusal = {503, kJson, protocol::error_body("the server's core is not available; try again shortly"), {}, false};
@@ -223,17 +236,19 @@ Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusa
                                          : proxy_.begin(connection, head, refusal);
 }
 
-bool Gateway::restricted(const std::optional<Restriction>& restriction, const RequestHead& head,
-                         Refusal* refusal) const {
-  if (!restriction || head.header(restriction->header) == restriction->value) return false;
+bool Gateway::restricted(const RequestHead& head, Refusal* refusal) const {
+  if (settings.restrictions.empty()) return false;
+  const auto found = settings.restrictions.find(category_of(head.target));
+  if (found == settings.restrictions.end()) return false;
+  const Restriction& restriction = found->second;
+  if (head.header(restriction.header) == restriction.value) return false;
   *refusal = {403, kJson,
-              protocol::error_body("This API is restricted, expecting header '" + restriction->header + "'"), {},
+              protocol::error_body("This API is restricted, expecting header '" + restriction.header + "'"), {},
               false};
   return true;
 }
 
 Exchange* Gateway::begin_live(const RequestHead& head, Refusal* refusal) const {
-  if (restricted(settings.health, head, refusal)) return nullptr;
   if (head.method != HTTP_GET) {
     *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
   } else if (draining) {

@@ -83,9 +83,10 @@ class Gateway final : public Host {
   bool take_records();
   void update_time();
   void sweep();
+  void retry_listeners();
   void check_drained();
   int wait_ms(int max_wait_ms) const;
-  bool restricted(const std::optional<Restriction>& restriction, const RequestHead& head, Refusal* refusal) const;
+  bool restricted(const RequestHead& head, Refusal* refusal) const;
   Exchange* begin_live(const RequestHead& head, Refusal* refusal) const;
 
   Waker waker_;
@@ -102,6 +103,7 @@ class Gateway final : public Host {
   bool serving_ = false;
   bool busy_ = false;     // the last turn had work
   bool backlog_ = false;  // core does not keep up
+  bool early_ = false;    // a listening socket does not listen yet
   uint64_t next_sweep_ns_ = 0;
 };
 

@@ -16,6 +16,7 @@ Listener::~Listener() {
 
 base::Status Listener::start() {
   if (running_) return {};
+  too_early_ = false;
   // Level-triggered: what one turn leaves in the backlog is reported again.
   base::Status status = loop_->watch(fd_.get(), EPOLLIN, this);
   running_ = status.ok();
@@ -34,6 +35,11 @@ void Listener::on_events(uint32_t) {
     base::UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EINVAL) {
+        stop();
+        too_early_ = true;
+        return;
+      }
       // Out of descriptors or memory: the backlog keeps the client until some are free again.
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) stop();
       return;

@@ -21,6 +21,8 @@ class Listener final : public Watcher {
   // Connections wait in the kernel's backlog meanwhile.
   void stop();
   bool running() const { return running_; }
+  // The supervisor has not called listen() yet (or ends the server): start() it again in a moment.
+  bool too_early() const { return too_early_; }
 
   void on_events(uint32_t events) override;
 
@@ -29,6 +31,7 @@ class Listener final : public Watcher {
   base::UniqueFd fd_;
   Accept accept_;
   bool running_ = false;
+  bool too_early_ = false;
 };
 
 }  // namespace pyserver::gateway

@@ -1,4 +1,4 @@
-// The two paths of the gateway; everything else is the control plane's.
+// The two paths of the gateway, and the category of every path of the API.
 #include "gateway/router.h"
 
 #include <algorithm>
@@ -32,6 +32,33 @@ Route find_route(std::string_view target) {
   const std::string_view version = rest.substr(kVersions.size());
   if (!all_digits(version)) return {};
   return {RouteKind::kInfer, model, version};
+}
+
+std::string_view category_of(std::string_view target) {
+  const std::string_view path = target.substr(0, target.find('?'));
+  if (path == "/v2") return "metadata";
+  if (path.starts_with("/v2/health/")) return "health";
+  if (path.starts_with("/v2/repository/")) return "model-repository";
+  if (path.starts_with("/v2/systemsharedmemory") || path.starts_with("/v2/cudasharedmemory")) return "shared-memory";
+  if (path.starts_with("/v2/trace/")) return "trace";
+  if (path.starts_with("/v2/logging")) return "logging";
+  if (!path.starts_with(kModels)) return {};
+  if (path == "/v2/models/stats") return "statistics";
+  // /v2/models/{m}[/versions/{v}]/verb: the verb decides; without one it is the model's metadata.
+  const std::string_view rest = path.substr(kModels.size());
+  const size_t slash = rest.find('/');
+  std::string_view verb = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
+  if (verb.starts_with(kVersions)) {
+    const size_t end = verb.find('/', kVersions.size());
+    verb = end == std::string_view::npos ? std::string_view() : verb.substr(end);
+  }
+  if (verb.empty()) return "metadata";
+  if (verb == kInfer || verb == "/generate" || verb == "/generate_stream") return "inference";
+  if (verb == "/ready") return "health";
+  if (verb == "/config") return "model-config";
+  if (verb == "/stats") return "statistics";
+  if (verb == "/trace/setting") return "trace";
+  return {};
 }
 
 }  // namespace pyserver::gateway

@@ -16,4 +16,7 @@ struct Route {
 
 Route find_route(std::string_view target);
 
+// The category of the API that a path belongs to, in the words of --http-restricted-api; empty: none.
+std::string_view category_of(std::string_view target);
+
 }  // namespace pyserver::gateway

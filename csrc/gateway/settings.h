@@ -2,7 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <functional>
+#include <map>
 #include <string>
 
 namespace pyserver::gateway {
@@ -27,8 +28,7 @@ struct GatewaySettings {
   uint32_t body_timeout_s = 60;   // without kMinProgressBytes of progress
   uint32_t write_timeout_s = 60;  // likewise
   uint32_t linger_timeout_s = 5;
-  std::optional<Restriction> inference;
-  std::optional<Restriction> health;
+  std::map<std::string, Restriction, std::less<>> restrictions;  // by category, as in spec/11
 };
 
 // A body or an answer that moves fewer bytes than this in one time-out is given up: a client that sends a byte a second holds
