@@ -1,0 +1,107 @@
+"""`python -m pyserver.core --control-fd=N`: the core process, started by the supervisor.
+
+Imports follow the order in which things are needed: models begin to load before aiohttp is
+imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from pyserver.control.channel import ControlClosed, ControlSocket, Message
+from pyserver.core.role import Core
+from pyserver.core.supervisor_link import SupervisorLink
+from pyserver.observe.log import open_log
+from pyserver.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="pyserver.core")
+    parser.add_argument("--control-fd", type=int, required=True)
+    control_fd: int = parser.parse_args().control_fd
+    _end_with_parent()
+    # Signals of a terminal reach the supervisor, which tells us what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    control = ControlSocket(control_fd)
+    try:
+        message, _ = control.receive()
+    except ControlClosed:
+        return 0
+    if message["op"] != "start":
+        return 0  # "stop" before anything began
+    settings = Settings.from_dict(message["settings"])
+    open_log(settings, role="core")
+    asyncio.run(_serve(settings, control.detach()))
+    # Whatever a library's thread still does must not delay the exit.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+async def _serve(settings: Settings, control_fd: int) -> None:
+    from pyserver import _core
+    from pyserver.backends import backend_info
+    from pyserver.core.devices import gpu_count
+
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    engine: Any = _core.Engine(settings.region_byte_size, settings.region_byte_size)
+    engine.start()
+
+    def received(message: Message, fds: list[int]) -> None:
+        if message["op"] == "stop":
+            stopping.set()
+        else:
+            core.received(message, fds)
+
+    link = SupervisorLink(control_fd, loop, on_message=received, on_closed=_supervisor_gone)
+    core = Core(settings, engine, link, backend_info=backend_info, gpu_count=gpu_count())
+    core.spawn_task(core.start())
+    core.spawn_task(_serve_http(core))
+    await stopping.wait()
+    await core.stop()
+    engine.stop()
+
+
+async def _serve_http(core: Core) -> None:
+    # In a thread: the loop goes on starting models, and frontends wait for nobody's import.
+    http_app, dispatcher = await asyncio.to_thread(_import_http)
+    core.serve_http_with(http_app.HttpApp(dispatcher(core)).serve)
+
+
+def _import_http() -> tuple[Any, Any]:
+    from pyserver.control import http_app
+    from pyserver.core.services import make_dispatcher
+
+    return http_app, make_dispatcher
+
+
+def _supervisor_gone() -> None:
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Dies when the supervisor does, however that happens."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_NAME, b"pyserver-core")
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

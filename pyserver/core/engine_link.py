@@ -1,0 +1,82 @@
+"""The engine as the control plane sees it, and its events on the asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What the control plane needs of `pyserver._core.Engine`; see csrc/bindings/engine.cc."""
+
+    @property
+    def region_fd(self) -> int: ...
+    @property
+    def event_fd(self) -> int: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def make_peer(self, kind: str, region_bytes: int) -> tuple[int, list[int]]: ...
+    def retire_peer(self, peer: int, message: str) -> None: ...
+    def add_model(self, handle: int, settings: Mapping[str, Any]) -> None: ...
+    def drain_model(self, handle: int) -> None: ...
+    def abort_model(self, handle: int, message: str) -> None: ...
+    def remove_model(self, handle: int) -> None: ...
+    def add_instance(self, handle: int, peer: int) -> None: ...
+    def remove_instance(self, peer: int) -> None: ...
+    def statistics(self, handle: int) -> dict[str, Any]: ...
+    def counters(self) -> dict[str, int]: ...
+    def events(self) -> list[tuple[Any, ...]]: ...
+
+
+class EngineEvents:
+    """Listens to the engine: somebody may wait for a model to be drained, or hear of broken
+    peers.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        on_broken: Callable[[int, str], None],
+    ) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._on_broken = on_broken
+        self._draining: dict[int, asyncio.Future[None]] = {}
+        loop.add_reader(engine.event_fd, self._readable)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._engine.event_fd)
+
+    async def drain(self, handle: int) -> None:
+        """Lets the model take nothing new and waits until all that is in has been answered."""
+        await self._drained(handle, lambda: self._engine.drain_model(handle))
+
+    async def abort(self, handle: int, message: str) -> None:
+        """Refuses what is queued with the message, and waits for what is running."""
+        await self._drained(handle, lambda: self._engine.abort_model(handle, message))
+
+    async def _drained(self, handle: int, begin: Callable[[], None]) -> None:
+        waiting = self._draining.get(handle)
+        if waiting is None:
+            waiting = self._draining[handle] = self._loop.create_future()
+        try:
+            begin()
+            await asyncio.shield(waiting)
+        finally:
+            if waiting.done():
+                self._draining.pop(handle, None)
+
+    def _readable(self) -> None:
+        for event in self._engine.events():
+            if event[0] == "drained":
+                waiting = self._draining.get(event[1])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(None)
+            elif event[0] == "broken":
+                log.error("peer %d broke the shared-memory protocol: %s", event[1], event[2])
+                self._on_broken(event[1], event[2])

@@ -1,0 +1,184 @@
+"""The conversation with one instance process, from its start to its end.
+
+    prepare -> prepared        it has imported its backend, and completed the model's config
+    attach, region -> region_ok, load -> loaded        it can execute
+    stop        it finishes what runs, finalizes and exits
+
+Every step may be answered by "failed", and the process may die at any time: both are errors here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pyserver.control.channel import AsyncControlSocket, Message
+from pyserver.core.supervisor_link import ProcessEnd, SupervisorLink
+from pyserver.errors import InternalError, make_error
+
+log = logging.getLogger(__name__)
+
+# After its control socket closed, the supervisor tells within this time how the process ended.
+_CAUSE_WITHIN_S = 2.0
+
+
+class InstanceDied(InternalError):
+    """The process ended before it answered."""
+
+
+class InstanceProcess:
+    """One process that holds one or more instances of one model version.
+
+    `on_death(process)` comes once, when the process has ended without `stop` having been called.
+    """
+
+    def __init__(
+        self,
+        link: SupervisorLink,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        *,
+        on_death: Callable[[InstanceProcess], None],
+    ) -> None:
+        self.name = name
+        self.started_s = time.monotonic()
+        self.end: ProcessEnd | None = None
+        self._link = link
+        self._loop = loop
+        self._on_death = on_death
+        self._stopping = False
+        self._answer: tuple[str, asyncio.Future[Message]] | None = None
+        self._regions: dict[int, asyncio.Future[None]] = {}
+        self._ended = loop.create_future()
+        self._spawned = link.spawn(name)
+        self._control = AsyncControlSocket(
+            self._spawned.control_fd,
+            loop,
+            on_message=self._received,
+            on_closed=self._control_closed,
+        )
+        self._spawned.end.add_done_callback(lambda end: self._process_ended(end.result()))
+
+    def __str__(self) -> str:
+        return f"instance process '{self.name}' (pid {self.pid})"
+
+    @property
+    def pid(self) -> int:
+        return self._spawned.pid
+
+    @property
+    def died(self) -> bool:
+        """Ended by itself or by others, not by `stop` or `discard`."""
+        return self.end is not None and not self._stopping
+
+    @property
+    def alive(self) -> bool:
+        return self.end is None
+
+    async def prepare(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Imports the backend; returns what the model itself adds to its config, if asked."""
+        answer = await self._ask({"op": "prepare", "model": dict(model)}, "prepared")
+        completion = answer.get("completion")
+        return completion if isinstance(completion, dict) else None
+
+    def attach(self, peer: int, instance: Mapping[str, Any], fds: Sequence[int]) -> None:
+        """Gives it the channel and region of one of its instances; `fds` stay the caller's."""
+        self._control.send({"op": "attach", "peer": peer, "instance": dict(instance)}, fds)
+
+    async def load(self, config: str) -> None:
+        """Loads the model with its final config (protobuf JSON) and begins to take batches."""
+        await self._ask({"op": "load", "config": config}, "loaded")
+
+    def introduce_region(self, peer: int, fd: int) -> asyncio.Future[None]:
+        confirmed = self._loop.create_future()
+        if self.alive:
+            self._regions[peer] = confirmed
+            self._control.send({"op": "region", "peer": peer}, [fd])
+        else:
+            confirmed.set_result(None)
+        return confirmed
+
+    def retire_region(self, peer: int) -> None:
+        self._control.send({"op": "retire", "peer": peer})
+
+    async def stop(self, timeout_s: float) -> None:
+        """Asks it to finish and exit; after half the time by SIGTERM, then by SIGKILL."""
+        self._stopping = True
+        self._control.send({"op": "stop"})
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                async with asyncio.timeout(timeout_s / 2):
+                    await asyncio.shield(self._ended)
+                return
+            except TimeoutError:
+                log.warning("%s does not end: sending %s", self, number.name)
+                self._link.kill(self._spawned.key, number)
+        await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """Ends it now; `on_death` follows unless it is being stopped."""
+        self._link.kill(self._spawned.key, signal.SIGKILL)
+
+    async def discard(self) -> None:
+        """Ends a process that failed to load; nobody hears of its end."""
+        self._stopping = True
+        self.kill()
+        await asyncio.shield(self._ended)
+
+    async def _ask(self, message: Message, wanted: str) -> Message:
+        if not self.alive:
+            raise InstanceDied(self._death_text())
+        future: asyncio.Future[Message] = self._loop.create_future()
+        self._answer = (wanted, future)
+        self._control.send(message)
+        try:
+            return await future
+        finally:
+            self._answer = None
+
+    def _received(self, message: Message, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        op = message["op"]
+        if op == "region_ok":
+            confirmed = self._regions.pop(int(message.get("peer", -1)), None)
+            if confirmed is not None and not confirmed.done():
+                confirmed.set_result(None)
+        elif self._answer is None or self._answer[1].done():
+            log.warning("%s said '%s' without having been asked", self, op)
+        elif op == "failed":
+            code = message.get("code")
+            text = str(message.get("message", "it did not say why"))
+            error = make_error(code if isinstance(code, int) else 1, text)
+            self._answer[1].set_exception(error)
+        elif op == self._answer[0]:
+            self._answer[1].set_result(message)
+
+    def _control_closed(self) -> None:
+        # How it ended is the supervisor's to tell; a process that closed its socket is useless.
+        self._loop.call_later(_CAUSE_WITHIN_S, self._end_silently)
+
+    def _end_silently(self) -> None:
+        if self.end is None:
+            self.kill()
+
+    def _process_ended(self, end: ProcessEnd) -> None:
+        self.end = end
+        self._control.close()
+        for confirmed in self._regions.values():
+            if not confirmed.done():
+                confirmed.set_result(None)
+        self._regions.clear()
+        if self._answer is not None and not self._answer[1].done():
+            self._answer[1].set_exception(InstanceDied(self._death_text()))
+        self._ended.set_result(None)
+        if not self._stopping:
+            self._on_death(self)
+
+    def _death_text(self) -> str:
+        return f"the process of instance '{self.name}' {self.end}"

@@ -1,0 +1,235 @@
+"""Loading and unloading of whole models: all versions or none, one at a time for each model.
+
+A reload brings the new versions up beside the old ones, switches over at once, and lets the old
+ones finish what they have. A failed load leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from pyserver.core.model_source import ModelSource, ModelSources, PollFailed
+from pyserver.core.served_version import ServedVersion
+from pyserver.core.version_load import LoadContext, VersionLoad
+from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.repository.lifecycle import Loaded, ModelVersion, State
+from pyserver.repository.override import LoadOverride
+from pyserver.repository.registry import Registry
+from pyserver.repository.scan import check_model_name
+
+log = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """Everything that changes which models are served.
+
+    `settle()` returns when all frontends know the registry's present state.
+    """
+
+    def __init__(
+        self,
+        context: LoadContext,
+        sources: ModelSources,
+        registry: Registry,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._context = context
+        self._sources = sources
+        self._registry = registry
+        self._settle = settle
+        self._served: dict[int, ServedVersion] = {}  # by handle: all that run, retiring ones too
+        self._in_use: dict[str, ModelSource] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
+        self._handles = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Models that never got as far as having versions, and why.
+        self.poll_failures: dict[str, str] = {}
+
+    @property
+    def served(self) -> list[ServedVersion]:
+        return list(self._served.values())
+
+    async def load(self, name: str, override: LoadOverride | None = None) -> None:
+        """Loads or reloads; returns when the new versions serve, or raises with Triton's texts."""
+        check_model_name(name)
+        async with self._locks[name]:
+            try:
+                source = await asyncio.to_thread(self._sources.open, name, override)
+            except PollFailed as error:
+                self.poll_failures[name] = error.reason
+                raise
+            self.poll_failures.pop(name, None)
+            if self._serves(source):
+                source.discard()
+                return
+            await self._load_all_versions(source)
+            await self._settle()
+
+    async def unload(self, name: str) -> None:
+        """Takes the model out of service at once; what is in flight is finished after return."""
+        async with self._locks[name]:
+            for version in self._registry.ready_versions(name):
+                self._unload_version(version)
+            self._forget_source(name)
+            await self._settle()
+
+    async def unload_everything(self) -> None:
+        """Unloads all models and waits until their processes have ended."""
+        for version in list(self._registry):
+            self._unload_version(version)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name in list(self._in_use):
+            self._forget_source(name)
+
+    def broken_peer(self, peer: int) -> None:
+        """A peer broke the shared-memory protocol; if it is an instance, its process is ended."""
+        any(served.broken_peer(peer) for served in self._served.values())
+
+    def _serves(self, source: ModelSource) -> bool:
+        in_use = self._in_use.get(source.name)
+        if in_use is None or in_use.stamp != source.stamp:
+            return False
+        ready = [version.version for version in self._registry.ready_versions(source.name)]
+        return ready == list(source.config.versions)
+
+    async def _load_all_versions(self, source: ModelSource) -> None:
+        versions = [self._registry.version(source.name, one) for one in source.config.versions]
+        for version in versions:
+            version.begin_load()
+        results = await asyncio.gather(
+            *(self._load_version(source, version) for version in versions), return_exceptions=True
+        )
+        failures = {
+            version: result
+            for version, result in zip(versions, results, strict=True)
+            if isinstance(result, BaseException)
+        }
+        loaded = [
+            (version, *result)
+            for version, result in zip(versions, results, strict=True)
+            if not isinstance(result, BaseException)
+        ]
+        if failures:
+            for _, served, _ in loaded:
+                self._start(self._end(served))
+            await self._fail(source, versions, failures)
+        self._switch_to(source, loaded)
+        log.info("successfully loaded '%s'", source.name)
+
+    async def _load_version(
+        self, source: ModelSource, version: ModelVersion
+    ) -> tuple[ServedVersion, Loaded]:
+        attempts = 1 + self._context.settings.model_load_retry_count
+        async with self._load_slots:
+            for left in reversed(range(attempts)):
+                handle = next(self._handles)
+
+                def broken(reason: str, handle: int = handle) -> None:
+                    self._broken(version, handle, reason)
+
+                load = VersionLoad(self._context, source, version.version, handle, broken)
+                try:
+                    served, loaded = await load.run()
+                except ServerError as error:
+                    log.error(
+                        "failed to load '%s' version %d: %s",
+                        source.name,
+                        version.version,
+                        _reason(error),
+                    )
+                    if not left:
+                        raise
+                else:
+                    self._served[handle] = served
+                    return served, loaded
+        raise AssertionError("a load has at least one attempt")
+
+    async def _fail(
+        self,
+        source: ModelSource,
+        versions: list[ModelVersion],
+        failures: dict[ModelVersion, BaseException],
+    ) -> None:
+        text = ""
+        for version in versions:
+            error = failures.get(version)
+            if error is None:
+                version.abandon_load()
+                continue
+            reason = _reason(error)
+            if version.state is State.LOADING:
+                version.fail(reason)
+            text += f"version {version.version} is at UNAVAILABLE state: {reason};"
+        source.discard()
+        await self._settle()
+        for error in failures.values():
+            if not isinstance(error, ServerError):
+                raise error  # a bug of ours, or the end of the server: not a matter of the model
+        raise InvalidArgumentError(f"load failed for model '{source.name}': {text}\n")
+
+    def _switch_to(
+        self, source: ModelSource, loaded: list[tuple[ModelVersion, ServedVersion, Loaded]]
+    ) -> None:
+        new = {version.version for version, _, _ in loaded}
+        for version, _, content in loaded:
+            before = version.become_ready(content)
+            if before is not None:
+                self._start(self._end(self._served[before.handle]))
+        for version in self._registry.ready_versions(source.name):
+            if version.version not in new:
+                self._unload_version(version)
+        self._forget_source(source.name)
+        self._in_use[source.name] = source
+
+    def _forget_source(self, name: str) -> None:
+        source = self._in_use.pop(name, None)
+        if source is not None:
+            source.discard()
+
+    def _unload_version(self, version: ModelVersion) -> None:
+        leaving = version.begin_unload()
+        if leaving is not None:
+            log.info("unloading: %s:%d", version.name, version.version)
+            self._start(self._end(self._served[leaving.handle], version))
+
+    async def _end(self, served: ServedVersion, version: ModelVersion | None = None) -> None:
+        """Drains and ends what served; `version` is told if it is being unloaded."""
+        # Frontends send nothing more to it once they have taken in the new state.
+        await self._settle()
+        await served.stop()
+        self._served.pop(served.handle, None)
+        if version is not None:
+            version.finish_unload(served.handle)
+            log.info("successfully unloaded '%s' version %d", version.name, version.version)
+
+    def _broken(self, version: ModelVersion, handle: int, reason: str) -> None:
+        """Its processes die again and again: out of service, with the reason."""
+        served = self._served.get(handle)
+        if served is None:
+            return
+        if version.loaded is not None and version.loaded.handle == handle:
+            version.fail(f"Unavailable: {reason}")
+        self._start(self._end(served))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("ending a model version failed", exc_info=task.exception())
+
+
+def _reason(error: BaseException) -> str:
+    """As Triton prints a status: `Invalid argument: ...`."""
+    if isinstance(error, ServerError):
+        return f"{error.code_name}: {error}"
+    return f"{InternalError.code_name}: {type(error).__name__}: {error}"

@@ -1,0 +1,322 @@
+"""A model version that is being served: its instances, the processes they live in, their recovery.
+
+One process holds all instances of a version where the backend's runtime is thread-safe, otherwise
+each instance has a process of its own. A process that dies is started again, first at once and then
+later and later; queued requests wait meanwhile. One that dies again and again takes the version
+down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
+from pyserver.core.engine_link import Engine, EngineEvents
+from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.peers import PeerDirectory, Side
+from pyserver.core.supervisor_link import SupervisorLink
+from pyserver.errors import InternalError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan:
+    """One instance to be made: what the backend is told of it. `index` counts in the version."""
+
+    name: str
+    kind: str
+    device_id: int
+    index: int
+
+    def as_message(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "device_id": self.device_id,
+            "index": self.index,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What every version needs of its surroundings."""
+
+    loop: asyncio.AbstractEventLoop
+    engine: Engine
+    events: EngineEvents
+    directory: PeerDirectory
+    link: SupervisorLink
+    region_bytes: int
+    stop_timeout_s: float
+
+
+class _Slot:
+    """A process's place: the instances that live in it, and the process that is there now."""
+
+    def __init__(self, instances: Sequence[InstancePlan]) -> None:
+        self.instances = tuple(instances)
+        self.process: InstanceProcess | None = None
+        self.peers: list[int] = []
+        self.joined = False
+        self.filling = False  # whoever fills it deals with the process's death
+        self.at_fault = False  # we killed the process ourselves
+        self.restarts = RestartPolicy()
+        self.restart_count = 0
+        self.last_end = ""
+
+    @property
+    def name(self) -> str:
+        names = [instance.name for instance in self.instances]
+        return names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
+
+
+class ServedVersion:
+    """The running side of one loaded version. `on_broken(reason)` comes when recovery is given
+    up.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        name: str,
+        version: int,
+        handle: int,
+        on_broken: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.handle = handle
+        self._env = environment
+        self._on_broken = on_broken
+        self._slots: list[_Slot] = []
+        self._model: dict[str, Any] = {}
+        self._config = ""
+        self._in_engine = False
+        self._stopping = False
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    # --- loading: describe, then start; discard when anything fails ---
+
+    def open_process(self) -> InstanceProcess:
+        """Starts a process, which will become the first slot's."""
+        return InstanceProcess(
+            self._env.link,
+            self._env.loop,
+            f"{self.name}:{self.version}",
+            on_death=self._died,
+        )
+
+    async def start(
+        self,
+        first: InstanceProcess,
+        *,
+        model: Mapping[str, Any],
+        config: str,
+        engine_settings: Mapping[str, Any],
+        slots: Sequence[Sequence[InstancePlan]],
+    ) -> None:
+        """Loads the model into all processes and takes it into the engine.
+
+        `first` is prepared already; `model` is what the others are told by "prepare", `config` the
+        final config (protobuf JSON) and `slots` the instances of each process. Raises ServerError.
+        """
+        self._model, self._config = dict(model), config
+        self._slots = [_Slot(instances) for instances in slots]
+        self._slots[0].process = first
+        self._env.engine.add_model(self.handle, engine_settings)
+        self._in_engine = True
+        for slot in self._slots[1:]:
+            slot.process = self.open_process()
+        results = await asyncio.gather(
+            *(self._fill(slot, prepare=slot is not self._slots[0]) for slot in self._slots),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def discard(self, first: InstanceProcess | None = None) -> None:
+        """After a failed load: nothing stays behind."""
+        self._stopping = True
+        await self._end_restarts()
+        processes = {slot.process for slot in self._slots if slot.process} | ({first} - {None})
+        for slot in self._slots:
+            self._leave(slot, f"model '{self.name}' failed to load")
+        if self._in_engine:
+            self._env.engine.remove_model(self.handle)
+            self._in_engine = False
+        await asyncio.gather(*(process.discard() for process in processes if process is not None))
+
+    # --- the end: drain, stop ---
+
+    async def stop(self) -> None:
+        """Finishes what is in, then ends the processes and forgets the model in the engine."""
+        self._stopping = True
+        await self._end_restarts()
+        if any(slot.process is not None and slot.joined for slot in self._slots):
+            await self._env.events.drain(self.handle)
+        else:
+            await self._env.events.abort(
+                self.handle, f"model '{self.name}' version {self.version} was unloaded"
+            )
+        await self._stop_processes()
+
+    async def _stop_processes(self) -> None:
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        await asyncio.gather(*(one.stop(self._env.stop_timeout_s) for one in processes))
+        for slot in self._slots:
+            self._leave(slot, f"model '{self.name}' version {self.version} was unloaded")
+        self._env.engine.remove_model(self.handle)
+        self._in_engine = False
+
+    async def _end_restarts(self) -> None:
+        for task in list(self._restarts):
+            task.cancel()
+        await asyncio.gather(*self._restarts, return_exceptions=True)
+
+    # --- what others want to know ---
+
+    def instances(self) -> list[dict[str, Any]]:
+        """Each instance with its process, for the summary and statistics."""
+        return [
+            {
+                "name": instance.name,
+                "kind": instance.kind,
+                "device_id": instance.device_id,
+                "pid": slot.process.pid if slot.process else 0,
+                "restarts": slot.restart_count,
+                "last_end": slot.last_end,
+            }
+            for slot in self._slots
+            for instance in slot.instances
+        ]
+
+    def broken_peer(self, peer: int) -> bool:
+        """Kills the process that the peer belongs to, if it is ours: it breaks the protocol."""
+        for slot in self._slots:
+            if peer in slot.peers and slot.process is not None:
+                slot.at_fault = True
+                slot.process.kill()
+                return True
+        return False
+
+    # --- one slot: fill it, empty it, fill it again ---
+
+    async def _fill(self, slot: _Slot, *, prepare: bool) -> None:
+        process = slot.process
+        assert process is not None
+        slot.filling = True
+        try:
+            if prepare:
+                await process.prepare(self._model | {"auto_complete": False})
+            regions = self._attach(slot, process)
+            await self._env.directory.join(Side.INSTANCE, process, regions)
+            await process.load(self._config)
+            if slot.process is not process:
+                raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")
+            for peer in slot.peers:
+                self._env.engine.add_instance(self.handle, peer)
+        finally:
+            slot.filling = False
+
+    def _attach(self, slot: _Slot, process: InstanceProcess) -> dict[int, int]:
+        """Makes a peer for each instance of the slot; their region descriptors by peer."""
+        regions: dict[int, int] = {}
+        for instance in slot.instances:
+            peer, fds = self._env.engine.make_peer("instance", self._env.region_bytes)
+            slot.peers.append(peer)
+            process.attach(peer, instance.as_message(), fds)
+            regions[peer] = fds[3]
+            for fd in fds[:3]:
+                os.close(fd)
+        slot.joined = True
+        return regions
+
+    def _leave(self, slot: _Slot, message: str) -> None:
+        """The slot's process is gone: its peers leave the engine and the directory."""
+        for peer in slot.peers:
+            self._env.engine.retire_peer(peer, message)
+        slot.peers = []
+        if slot.joined and slot.process is not None:
+            self._env.directory.leave(Side.INSTANCE, slot.process)
+        slot.joined = False
+        slot.process = None
+
+    def _died(self, process: InstanceProcess) -> None:
+        slot = next((one for one in self._slots if one.process is process), None)
+        if slot is None:
+            return  # it died before it had a place: whoever asked it something is told
+        text = f"instance '{slot.name}' of model '{self.name}' version {self.version} {process.end}"
+        log.error("%s", text)
+        slot.last_end = str(process.end)
+        self._leave(slot, f"{text} while it executed the request")
+        if slot.filling:
+            return
+        if self._stopping:
+            if not any(one.joined for one in self._slots):
+                self._env.engine.abort_model(self.handle, text)  # nobody is left to drain it
+            return
+        end = process.end
+        self._restart_later(
+            slot,
+            lived_s=time.monotonic() - process.started_s,
+            killed_from_outside=end is not None and end.killed_from_outside and not slot.at_fault,
+        )
+        slot.at_fault = False
+
+    def _restart_later(
+        self, slot: _Slot, *, lived_s: float = 0.0, killed_from_outside: bool = False
+    ) -> None:
+        delay_s = slot.restarts.delay_after_death(
+            lived_s=lived_s, now_s=time.monotonic(), killed_from_outside=killed_from_outside
+        )
+        if delay_s is None:
+            self._give_up(
+                f"instance '{slot.name}' ended {CRASH_LOOP_COUNT} times within"
+                f" {CRASH_LOOP_WITHIN_S:g} s; the last time it {slot.last_end}"
+            )
+            return
+        task = self._env.loop.create_task(self._restart(slot, delay_s))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def _restart(self, slot: _Slot, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        began_s = time.monotonic()
+        process = slot.process = self.open_process()
+        slot.restart_count += 1
+        who = f"instance '{slot.name}' of model '{self.name}' version {self.version}"
+        try:
+            await self._fill(slot, prepare=True)
+        except asyncio.CancelledError:
+            await self._take_back(slot, process, "the model was unloaded")
+            raise
+        except Exception as error:  # whatever it is, the slot must not stay empty
+            log.error("%s could not be started again: %s", who, error)
+            slot.last_end = f"failed to load: {error}"
+            await self._take_back(slot, process, slot.last_end)
+            if not self._stopping:
+                end = process.end
+                outside = end is not None and end.killed_from_outside and process.died
+                self._restart_later(slot, killed_from_outside=outside)
+        else:
+            log.info("%s runs again after %.2f s", who, time.monotonic() - began_s)
+
+    async def _take_back(self, slot: _Slot, process: InstanceProcess, message: str) -> None:
+        if slot.process is process:
+            self._leave(slot, message)
+        if process.alive:
+            await process.discard()
+
+    def _give_up(self, reason: str) -> None:
+        self._stopping = True
+        log.error("model '%s' version %d is given up: %s", self.name, self.version, reason)
+        self._on_broken(reason)

@@ -1,0 +1,25 @@
+"""Ties the core role to the control plane's operations."""
+
+from __future__ import annotations
+
+from pyserver.control.log_settings import LogSettings
+from pyserver.control.operations import Operations, Sources
+from pyserver.control.routes import Dispatcher
+from pyserver.control.services import Services
+from pyserver.core.role import Core
+from pyserver.observe.log import open_log
+
+
+def make_operations(core: Core) -> Operations:
+    return Operations(
+        core.settings,
+        core,
+        core.registry,
+        core.loader,
+        Sources(scan=core.sources.scan, statistics=core.engine.statistics),
+    )
+
+
+def make_dispatcher(core: Core) -> Dispatcher:
+    logs = LogSettings(core.settings, lambda settings: open_log(settings, role="core"))
+    return Dispatcher(Services(make_operations(core), logs, core.settings))

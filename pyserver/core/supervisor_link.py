@@ -1,0 +1,131 @@
+"""The conversation with the supervisor: it starts and ends processes for us, and tells of ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyserver.control.channel import AsyncControlSocket, Message, pair
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How a process ended. `str()` continues a sentence that began with the process's name."""
+
+    pid: int = 0
+    signal: int | None = None
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    error: str = ""
+
+    @property
+    def killed_from_outside(self) -> bool:
+        """SIGKILL, and not by the kernel for want of memory: no process does that to itself."""
+        return self.signal == signal.SIGKILL and not self.out_of_memory
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"could not be started: {self.error}"
+        if self.out_of_memory:
+            return "was killed by the system because memory ran out"
+        if self.signal:
+            try:
+                name = f" ({signal.Signals(self.signal).name})"
+            except ValueError:
+                name = ""
+            return f"was killed by signal {self.signal}{name}"
+        if self.exit_code is not None:
+            return f"exited with code {self.exit_code}"
+        return "ended"
+
+
+class Spawned:
+    """A process that the supervisor started, or is about to start, for us.
+
+    `control_fd` is our end of its control socket (the taker closes it); `end` is done when it
+    ended.
+    """
+
+    def __init__(self, key: str, control_fd: int, end: asyncio.Future[ProcessEnd]) -> None:
+        self.key = key
+        self.control_fd = control_fd
+        self.end = end
+        self.pid = 0
+
+
+class SupervisorLink:
+    """Sends what core wants, and hands what the supervisor says to `on_message(message, fds)`.
+
+    Messages about processes that we started are handled here. `on_closed` comes when the supervisor
+    is gone.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_message: Callable[[Message, list[int]], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._on_message = on_message
+        self._spawned: dict[str, Spawned] = {}
+        self._numbers = itertools.count(1)
+        self._control = AsyncControlSocket(fd, loop, on_message=self._received, on_closed=on_closed)
+
+    def send(self, message: Message) -> None:
+        self._control.send(message)
+
+    def spawn(self, name: str, environment: dict[str, str] | None = None) -> Spawned:
+        """Asks for an instance process. `name` is for people; the key made of it is unique."""
+        key = f"{name}#{next(self._numbers)}"
+        ours, theirs = pair()
+        spawned = Spawned(key, ours.detach(), self._loop.create_future())
+        self._spawned[key] = spawned
+        request = {"op": "spawn", "key": key, "role": "instance", "env": environment or {}}
+        self._control.send(request, [theirs.fileno()])
+        theirs.close()
+        return spawned
+
+    def kill(self, key: str, number: int = signal.SIGKILL) -> None:
+        if key in self._spawned:
+            self._control.send({"op": "kill", "key": key, "signal": int(number)})
+
+    def close(self) -> None:
+        self._control.close()
+
+    def _received(self, message: Message, fds: list[int]) -> None:
+        op = message["op"]
+        if op == "spawned":
+            spawned = self._spawned.get(str(message.get("key")))
+            if spawned is not None:
+                spawned.pid = int(message.get("pid") or 0)
+        elif op == "exited":
+            self._exited(message)
+        else:
+            self._on_message(message, fds)
+            return
+        for fd in fds:
+            os.close(fd)
+
+    def _exited(self, message: Message) -> None:
+        spawned = self._spawned.pop(str(message.get("key")), None)
+        if spawned is None or spawned.end.done():
+            return
+        spawned.end.set_result(
+            ProcessEnd(
+                pid=int(message.get("pid") or 0),
+                signal=message.get("signal"),
+                exit_code=message.get("exit_code"),
+                out_of_memory=bool(message.get("out_of_memory")),
+                error=str(message.get("error") or ""),
+            )
+        )

@@ -1,0 +1,170 @@
+"""Loading one version: its first process, auto-complete, the final config, all its instances."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pyserver.core.catalog import engine_settings, model_spec
+from pyserver.core.instance_plan import into_processes, plan_instances
+from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.model_source import ModelSource
+from pyserver.core.served_version import Environment, ServedVersion
+from pyserver.errors import InvalidArgumentError
+from pyserver.repository.lifecycle import Loaded
+from pyserver.settings import Settings
+
+if TYPE_CHECKING:
+    from pyserver.config.model_config_pb2 import ModelConfig
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S: Final = 5.0
+
+
+class BackendInfo(Protocol):
+    """What must be known of a backend without importing it."""
+
+    @property
+    def threads_share_process(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadContext:
+    """What all loads have in common. `backend_info` gives None for a backend that is not there."""
+
+    settings: Settings
+    environment: Environment
+    gpu_count: int
+    backend_info: Callable[[str], BackendInfo | None]
+
+
+class VersionLoad:
+    """One attempt to load one version; `run` gives what serves it, or raises and leaves nothing."""
+
+    def __init__(
+        self,
+        context: LoadContext,
+        source: ModelSource,
+        version: int,
+        handle: int,
+        on_broken: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._source = source
+        self._version = version
+        self._phase = "starting a process"
+        self._began_s = time.monotonic()
+        self._served = ServedVersion(
+            context.environment,
+            name=source.name,
+            version=version,
+            handle=handle,
+            on_broken=on_broken,
+        )
+
+    async def run(self) -> tuple[ServedVersion, Loaded]:
+        log.info("loading: %s:%d", self._source.name, self._version)
+        progress = asyncio.create_task(self._tell_progress())
+        process: InstanceProcess | None = None
+        try:
+            info = self._backend_info()
+            process = self._served.open_process()
+            loaded = await self._load(process, info)
+        except BaseException:
+            await self._served.discard(process)
+            raise
+        finally:
+            progress.cancel()
+        log.info(
+            "loaded '%s' version %d in %.2f s",
+            self._source.name,
+            self._version,
+            time.monotonic() - self._began_s,
+        )
+        return self._served, loaded
+
+    def _backend_info(self) -> BackendInfo:
+        config = self._source.config.message
+        if config.platform == "ensemble":
+            raise InvalidArgumentError(
+                f"model '{config.name}' is an ensemble, which this version of pyserver cannot run"
+            )
+        info = self._context.backend_info(config.backend)
+        if info is None:
+            raise InvalidArgumentError(
+                f"unable to find backend library for backend '{config.backend}', try specifying"
+                " runtime on the model configuration."
+            )
+        return info
+
+    async def _load(self, process: InstanceProcess, info: BackendInfo) -> Loaded:
+        from pyserver.config.json_view import config_json
+        from pyserver.config.load import finish
+
+        settings, gpu_count = self._context.settings, self._context.gpu_count
+        partial = self._source.config.message
+        self._phase = "preparing the backend"
+        completion = await process.prepare(
+            self._model(partial) | {"auto_complete": not settings.disable_auto_complete_config}
+        )
+        completed = self._complete(partial, completion)
+        config = finish(completed, gpu_count=gpu_count, model_dir=self._source.folder)
+        spec = model_spec(config, self._source.folder)
+        slots = into_processes(
+            plan_instances(config), threads_share_process=info.threads_share_process
+        )
+        self._phase = "loading the model"
+        await self._served.start(
+            process,
+            model=self._model(config),
+            config=config_json(config),
+            engine_settings=engine_settings(config, self._version),
+            slots=slots,
+        )
+        return Loaded(self._served.handle, config, spec)
+
+    def _model(self, config: ModelConfig) -> dict[str, Any]:
+        """What "prepare" tells a process of its model."""
+        from pyserver.config.json_view import config_json
+
+        return {
+            "name": config.name,
+            "version": self._version,
+            "backend": config.backend,
+            "model_dir": str(self._source.folder),
+            "version_dir": str(self._source.folder / str(self._version)),
+            "config": config_json(config),
+            "backend_config": self._backend_settings(config.backend),
+        }
+
+    def _backend_settings(self, backend: str) -> dict[str, str]:
+        return dict(self._context.settings.backend_settings(backend))
+
+    def _complete(self, partial: ModelConfig, completion: Mapping[str, Any] | None) -> ModelConfig:
+        from pyserver.config.autocomplete import DEFAULT_MAX_BATCH_SIZE, ModelSignature, complete
+
+        if completion is None:
+            return partial
+        given = self._backend_settings(partial.backend).get("default-max-batch-size", "")
+        limit = int(given) if given.isdigit() else DEFAULT_MAX_BATCH_SIZE
+        # A framework's signature has "inputs"; what a Python model says of itself has "input".
+        answer: ModelSignature | Mapping[str, Any] = completion
+        if "inputs" in completion:
+            answer = ModelSignature.from_json(completion)
+        return complete(partial, answer, default_max_batch_size=limit)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            log.info(
+                "still loading '%s' version %d: %s, %.0f s so far",
+                self._source.name,
+                self._version,
+                self._phase,
+                time.monotonic() - self._began_s,
+            )
