@@ -71,10 +71,10 @@ def parse_json(text: str | bytes) -> ModelConfig:
     """The message of a protobuf-JSON configuration.
 
     As in Triton: members in lowerCamelCase or snake_case, 64-bit integers as numbers or strings,
-    names of enum values in any case, unknown members refused.
+    names of enum values in any case, unknown members refused, the last of repeated ones taken.
     """
     try:
-        tree = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+        tree = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InvalidArgumentError(f"failed to parse model configuration JSON: {reason}") from error
@@ -122,14 +122,6 @@ def _canonical_value(value: object, field: FieldDescriptor) -> object:
     if isinstance(value, dict):
         return _canonical_members(value, field.message_type)
     return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"member '{max(names, key=names.count)}' is given more than once")
-    return made
 
 
 def _no_constant(name: str) -> object:

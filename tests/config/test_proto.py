@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -24,21 +26,19 @@ print("both")
 """
 
 
-def _has_client() -> bool:
+@pytest.fixture(scope="module")
+def theirs() -> ModuleType:
     try:
-        import tritonclient.grpc  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        return importlib.import_module("tritonclient.grpc.model_config_pb2")
+    except (ImportError, RuntimeError):  # the latter is what tritonclient raises without grpc
+        pytest.skip("tritonclient[grpc] is not installed")
 
 
 @pytest.mark.parametrize("implementation", ["upb", "python"])
 @pytest.mark.parametrize("imports", [(OURS, THEIRS), (THEIRS, OURS)], ids=["ours", "theirs"])
 def test_ours_and_tritonclients_messages_live_in_one_process(
-    imports: tuple[str, str], implementation: str
+    imports: tuple[str, str], implementation: str, theirs: ModuleType
 ) -> None:
-    if not _has_client():
-        pytest.skip("tritonclient[grpc] is not installed")
     ran = subprocess.run(
         [sys.executable, "-c", "\n".join((*imports, CHECK))],
         env={"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": implementation, "PYTHONPATH": str(ROOT)},
@@ -49,8 +49,7 @@ def test_ours_and_tritonclients_messages_live_in_one_process(
     assert ran.stdout == "both\n", ran.stderr
 
 
-def test_every_message_field_and_number_is_tritons() -> None:
-    theirs = pytest.importorskip("tritonclient.grpc.model_config_pb2")
+def test_every_message_field_and_number_is_tritons(theirs: ModuleType) -> None:
     files = []
     for module in (model_config_pb2, theirs):
         file = FileDescriptorProto()
