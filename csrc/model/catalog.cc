@@ -204,7 +204,7 @@ base::Status Catalog::find(std::string_view name, std::string_view version_text,
 base::Status parse_version(std::string_view text, int64_t* version) {
   *version = -1;
   if (text.empty()) return {};
-  // As C's strtoll reads it: blanks before the number and anything after it are passed over.
+  // As C's strtol reads it: blanks before the number and anything after it are passed over.
   std::string_view digits = text;
   while (!digits.empty() &&
          (digits.front() == ' ' || (digits.front() >= '\t' && digits.front() <= '\r'))) {
@@ -216,9 +216,9 @@ base::Status parse_version(std::string_view text, int64_t* version) {
   if (error != std::errc()) {
     return base::invalid_argument("failed to get model version from specified version string '" +
                                   std::string(text) +
-                                  "' (details: stoll), version should be an integral value > 0");
+                                  "' (details: stol), version should be an integral value > 0");
   }
-  if (parsed <= 0) {
+  if (parsed < 0) {
     return base::invalid_argument("invalid model version specified '" + std::string(text) +
                                   "' , version should be an integral value > 0");
   }

@@ -50,7 +50,7 @@ class Catalog {
   std::unordered_map<std::string, Model, NameHash, std::equal_to<>> models_;
 };
 
-// What a version in a path or message means: -1 for the empty text, else a number above 0.
+// What a version in a path or message means: -1 for the empty text, else a number; 0 is one that no model has.
 base::Status parse_version(std::string_view text, int64_t* version);
 
 }  // namespace pyserver::model

@@ -128,6 +128,17 @@ base::Status RequestDraft::add_input(std::string_view name, base::Datatype datat
   return {};
 }
 
+void RequestDraft::add_raw_input(std::span<const int64_t> shape) {
+  InputDraft input;
+  input.name = "raw_input";
+  input.datatype = model_->inputs[0].datatype;
+  input.index = 0;
+  input.shape = {static_cast<uint32_t>(dims_.size()), static_cast<uint32_t>(shape.size())};
+  dims_.insert(dims_.end(), shape.begin(), shape.end());
+  seen_inputs_[0] = true;
+  inputs.push_back(input);
+}
+
 base::Status RequestDraft::add_output(std::string_view name) {
   const bool hopeless = outputs.size() > 2 * model_->outputs.size() + 64;
   const int index = hopeless ? -1 : model_->output_index(name, outputs.size());
@@ -249,16 +260,18 @@ base::Status RequestCheck::counts() {
   }
   std::string got;
   for (const uint32_t index : triton_order()) got += quoted(draft_->inputs[index].name) + ",";
-  if (!missing.empty()) missing.pop_back();
   if (!got.empty()) got.pop_back();
+  // Triton takes the last character off its list of the missing, be it a comma or the opening bracket.
+  const std::string list =
+      missing.empty() ? "]" : "[" + missing.substr(0, missing.size() - 1) + "]";
   const std::string range = least == most
                                 ? "expected " + std::to_string(most) + " inputs"
                                 : "expected number of inputs between " + std::to_string(least) +
                                       " and " + std::to_string(most);
   return base::invalid_argument(prefix() + range + " but got " + std::to_string(given) + " inputs" +
                                 for_model() + ". Got input(s) [" + got +
-                                "], but missing required input(s) [" + missing +
-                                "]. Please provide all required input(s).");
+                                "], but missing required input(s) " + list +
+                                ". Please provide all required input(s).");
 }
 
 base::Status RequestCheck::inputs(std::span<const uint32_t> order) {
@@ -359,6 +372,11 @@ base::Status RequestCheck::byte_size(const InputDraft& input, const TensorSpec& 
   if (__builtin_mul_overflow(*elements, int64_t{base::element_byte_size(spec.datatype)}, &wanted)) {
     return byte_size_overflow(input.name, *elements, spec.datatype);
   }
+  // Of no rows Triton expects one row's bytes, and so accepts only rows that have none.
+  if (rows_ == 0 && !spec.shape_tensor && input.location.byte_size == 0) {
+    const int64_t row = element_count(dims.subspan(1)).value_or(0);
+    if (dims.size() > 1) wanted = row * base::element_byte_size(spec.datatype);
+  }
   if (input.location.byte_size == static_cast<uint64_t>(wanted)) return {};
   return base::invalid_argument(
       prefix() + "input byte size mismatch for input " + quoted(input.name) + for_model() +
@@ -385,9 +403,9 @@ base::Status RequestCheck::strings(const InputDraft& input, int64_t wanted) cons
     std::memcpy(&length, rest.data(), sizeof length);
     rest = rest.subspan(sizeof length);
     if (length > rest.size()) {
-      return base::invalid_argument(prefix() + "incomplete string element " +
-                                    std::to_string(count) + " for " + of_input + ", expecting " +
-                                    std::to_string(length) + " bytes but only " +
+      return base::invalid_argument("incomplete string data for inference input " +
+                                    quoted(input.name) + ", expecting string of length " +
+                                    std::to_string(length) + " but only " +
                                     std::to_string(rest.size()) + " bytes available");
     }
     rest = rest.subspan(length);

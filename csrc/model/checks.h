@@ -51,6 +51,8 @@ class RequestDraft {
   base::Status add_input(std::string_view name, base::Datatype datatype,
                          std::span<const int64_t> shape);
   base::Status add_output(std::string_view name);
+  // The model's only input, which refusals call "raw_input" as Triton does.
+  void add_raw_input(std::span<const int64_t> shape);
   base::Status set_correlation_text(std::string_view text);
 
   std::span<const int64_t> dims(ShapeRun run) const { return {dims_.data() + run.begin, run.rank}; }

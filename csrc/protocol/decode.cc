@@ -49,7 +49,8 @@ void fill_table(const model::RequestDraft& draft, DecodedRequest* request) {
   table.set_request_id(draft.request_id);
   table.set_correlation_text(draft.correlation_text);
   for (const model::InputDraft& input : draft.inputs) {
-    table.add_input(input.name, static_cast<uint16_t>(input.index), input.datatype,
+    const model::TensorSpec& spec = draft.model().inputs[static_cast<size_t>(input.index)];
+    table.add_input(spec.name, static_cast<uint16_t>(input.index), input.datatype,
                     draft.dims(input.backend_shape), input.location);
   }
   for (const model::OutputDraft& output : draft.outputs) {

@@ -6,6 +6,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -80,8 +81,7 @@ std::string_view trimmed(std::string_view token) {
   return token;
 }
 
-bool read_special(ondemand::value value, double* number) {
-  const std::string_view token = trimmed(value.raw_json_token());
+bool read_special(std::string_view token, double* number) {
   if (token == "NaN") {
     *number = std::numeric_limits<double>::quiet_NaN();
   } else if (token == "Infinity") {
@@ -100,8 +100,12 @@ bool read_element(ondemand::value value, T* element) {
   if constexpr (std::is_same_v<T, bool>) {
     return value.get_bool().get(*element) == SUCCESS;
   } else if constexpr (std::is_floating_point_v<T>) {
+    const std::string_view token = value.raw_json_token();  // asked first: reading moves on
     double number = 0;
-    if (value.get_double().get(number) != SUCCESS && !read_special(value, &number)) return false;
+    if (value.get_double().get(number) != SUCCESS && !read_special(trimmed(token), &number))
+      return false;
+    // To Triton an integer is an integer, and there is no negative zero among those.
+    if (number == 0 && std::signbit(number) && trimmed(token) == "-0") number = 0;
     *element = static_cast<T>(number);
     return true;
   } else if constexpr (std::is_signed_v<T>) {

@@ -60,8 +60,8 @@ base::Status read_raw_request(const model::ModelSpec& model, const BodyView& bod
   const model::TensorSpec& spec = model.inputs[0];
   std::vector<int64_t> shape;
   base::Status status = deduce_shape(model, body.byte_size, &shape);
-  if (status.ok()) status = draft->add_input(spec.name, spec.datatype, shape);
   if (!status.ok()) return status;
+  draft->add_raw_input(shape);
   shm::Location& location = draft->inputs.back().location;
   location = {shm::Place::kRegion, memory->memory().peer, body.offset, body.byte_size};
   if (spec.datatype != base::Datatype::kBytes) return {};
