@@ -250,6 +250,7 @@ _BROKEN: dict[str, Newer] = {
     ),
 }
 
+_ORDER = "of two wrong inputs the recorded server names the one its hash table has first"
 _REFUSAL = (CLOSED, 400)
 _ROOM: dict[str, Newer] = {
     **_same(
@@ -311,6 +312,14 @@ _ROOM: dict[str, Newer] = {
             "headers, 1,000 of them",
         ),
         Newer("HTTP allows it; the recorded server hangs up", (200, CLOSED, 400, 431)),
+    ),
+    **_same(
+        ("batch sizes differ", "batch sizes differ, first smaller"),
+        Newer(_ORDER, (400,), contains=("batch size does not match other inputs for 'add_sub'",)),
+    ),
+    **_same(
+        ("batch dimension to a model without", "rank zero without batching"),
+        Newer(_ORDER, (400,), contains=("] unexpected shape for input 'INPUT",)),
     ),
     "expecting something else": Newer("RFC 9110 allows 417", (417,), or_recorded=True),
     "line method unknown": Newer(

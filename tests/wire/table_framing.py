@@ -147,13 +147,13 @@ BINARY = (
         header_length=len(ADD_SUB_TEXT),
     ),
     infer(
-        "binary of 100,000 bytes",
+        "binary of 20,000 bytes",
         "identity_uint8",
         {
-            "inputs": [tensor("INPUT0", "UINT8", [1, 100000], binary_data_size=100000)],
+            "inputs": [tensor("INPUT0", "UINT8", [1, 20000], binary_data_size=20000)],
             "parameters": {"binary_data_output": True},
         },
-        binary=bytes(range(250)) * 400,
+        binary=bytes(range(250)) * 80,
     ),
 )
 
