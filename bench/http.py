@@ -26,6 +26,7 @@ from bench.loads import wrk
 from bench.targets.process import ServerProcess
 from bench.targets.pyserver import Pyserver
 from bench.targets.triton import Triton
+from bench.targets.triton import installed as triton_installed
 
 _MODELS = Path(__file__).with_name("models")
 _TARGETS: Mapping[str, Callable[[Path], ServerProcess]] = {"pyserver": Pyserver, "triton": Triton}
@@ -198,13 +199,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if not wrk.available():
         raise SystemExit("wrk is missing: apt-get install wrk")
+    targets = arguments.target or list(_TARGETS)
+    if not arguments.target and not triton_installed():
+        print("no real Triton to compare with: python -m bench.targets.triton install")
+        targets.remove(Triton.name)
     scenarios = [
         Scenario(model, connections)
         for model in arguments.model or ("identity", "python_identity")
         for connections in arguments.connections or (1, 64)
     ]
     measured = run(
-        arguments.target or list(_TARGETS),
+        targets,
         scenarios,
         rounds=arguments.rounds,
         seconds=arguments.seconds,
