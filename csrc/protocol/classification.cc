@@ -8,7 +8,7 @@
 #include <optional>
 #include <type_traits>
 
-#include "model/checks.h"
+#include "model/shapes.h"
 #include "protocol/response_data.h"
 
 namespace pyserver::protocol {

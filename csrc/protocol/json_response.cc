@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "model/checks.h"
+#include "model/shapes.h"
 #include "protocol/classification.h"
 #include "protocol/http_infer.h"
 #include "protocol/json_text.h"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "model/checks.h"
+#include "model/shapes.h"
 #include "protocol/json_text.h"
 
 namespace pyserver::protocol {
