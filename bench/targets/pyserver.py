@@ -22,6 +22,8 @@ class Pyserver(ServerProcess):
     name = "pyserver"
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
+        if not command_path().exists():
+            raise FileNotFoundError(f"no {command_path()}: run `make install`")
         return [
             str(command_path()),
             f"--model-repository={model_repository}",
