@@ -76,6 +76,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that `stop` finds what a crashed server left behind
             )
         return self.ports
 
@@ -129,10 +130,12 @@ class ServerProcess:
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, timeout_s: float = 30.0) -> int:
-        """SIGTERM, then SIGKILL after `timeout_s`; returns the exit code (negative: the signal)."""
+        """SIGTERM, then SIGKILL after `timeout_s`; returns the exit code (negative: the signal).
+
+        What is left of the server's session after that is killed too.
+        """
         if self._process is None:
             return 0
-        tree = self.pids()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -140,8 +143,7 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-            for orphan in tree - {self._process.pid}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(orphan, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process = None
         return code
