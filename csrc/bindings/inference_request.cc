@@ -322,6 +322,14 @@ void bind_inference_request(py::module_& module) {
           [](const InferenceRequest& request) { return to_json(request.parameters()); },
           "JSON text.")
       .def("requested_output_names", &InferenceRequest::requested_output_names)
+      .def(
+          "fail",
+          [](const InferenceRequest& request, const std::string& message) {
+            instance::Link& link = *request.native()->link();
+            link.fail(*request.native(), base::internal_error(message));
+            link.flush();
+          },
+          py::arg("message"), "For the backend: answers with an error unless it is answered.")
       .def("is_cancelled", &InferenceRequest::is_cancelled)
       .def("get_response_sender", &InferenceRequest::response_sender);
   module.def(

@@ -1,0 +1,58 @@
+"""The backends by name: what the control plane must know of each without importing it.
+
+The table is all there is here; the classes behind it are imported by the instance process that
+needs them, through `pyserver.backends.interface.make_backend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """One backend as core sees it.
+
+    `entry` is "module:Class". `platforms` are the `platform` values of a model config that mean
+    this backend. `threads_share_process`: its runtime is thread-safe, so that all instances of a
+    version are threads of one process and share the weights; otherwise each instance has a process
+    of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
+    instance group without a kind goes to the GPUs, where there are any.
+    """
+
+    name: str
+    entry: str
+    platforms: tuple[str, ...] = ()
+    threads_share_process: bool = True
+    default_instance_count: int = 1
+    uses_gpu: bool = False
+
+
+BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            BackendInfo("identity", "pyserver.backends.identity:IdentityBackend"),
+            BackendInfo(
+                "onnxruntime",
+                "pyserver.backends.onnxruntime:OnnxRuntimeBackend",
+                platforms=("onnxruntime_onnx",),
+                default_instance_count=2,
+                uses_gpu=True,
+            ),
+            BackendInfo(
+                "python",
+                "pyserver.backends.python:PythonBackend",
+                threads_share_process=False,
+            ),
+        )
+    }
+)
+
+
+def backend_info(name: str) -> BackendInfo | None:
+    """The backend of that name; None when there is no such."""
+    return BACKENDS.get(name)

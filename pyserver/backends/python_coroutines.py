@@ -1,0 +1,80 @@
+"""`async def execute`: one event loop in a thread of its own, made when the first coroutine comes.
+
+Not decoupled models wait for each batch's coroutine; decoupled ones run many at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from pyserver.backends.python_model import describe_error
+
+if TYPE_CHECKING:
+    from pyserver._core import InferenceRequest
+
+
+class CoroutineRunner:
+    """Used by the instance's thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs it to its end; its result, or what it raised."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, Any], requests: list[InferenceRequest], instance: str
+    ) -> None:
+        """Lets it run. What it raises becomes the error of those requests that are still open."""
+        asyncio.run_coroutine_threadsafe(_guarded(coroutine, requests, instance), self._running())
+
+    def stop(self) -> None:
+        """Cancels what still runs and ends the thread."""
+        if self._loop is None or self._thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._loop.run_forever, name="execute", daemon=True
+            )
+            self._thread.start()
+        return self._loop
+
+
+async def _guarded(
+    coroutine: Coroutine[Any, Any, Any], requests: list[InferenceRequest], instance: str
+) -> None:
+    error = ""
+    try:
+        returned = await coroutine
+        if returned is not None:
+            error = (
+                f"Python model '{instance}' is using the decoupled mode and the execute function"
+                " must return None."
+            )
+    except Exception as raised:
+        error = describe_error(raised)
+    if error:
+        text = f"Failed to process the request(s) for model '{instance}', message: {error}"
+        for request in requests:
+            request.fail(text)
+
+
+async def _cancel_others() -> None:
+    own = asyncio.current_task()
+    others = [task for task in asyncio.all_tasks() if task is not own]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
