@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from pyserver.core.model_source import ModelSource, ModelSources, PollFailed
+from pyserver.core.model_source import ModelSource, ModelSources, NoVersion, PollFailed
 from pyserver.core.served_version import ServedVersion
 from pyserver.core.version_load import LoadContext, VersionLoad
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
@@ -63,6 +63,8 @@ class ModelLoader:
                 source = await asyncio.to_thread(self._sources.open, name, override)
             except PollFailed as error:
                 self.poll_failures[name] = error.reason
+                if isinstance(error, NoVersion):
+                    self._registry.know(name)
                 raise
             self.poll_failures.pop(name, None)
             if self._serves(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 from pyserver.repository.override import LoadOverride, remove_override, write_override
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pyserver.config.load import LoadedConfig
 
 log = logging.getLogger(__name__)
+
+# How pyserver.config's refusal begins.
+_NO_VERSION: Final = "at least one version must be available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,22 @@ class ModelSources:
             )
         except (ServerError, OSError) as error:
             log.error("Poll failed for model directory '%s': %s", name, error)
+            if str(error).startswith(_NO_VERSION):
+                raise NoVersion(name, str(error)) from error
             raise PollFailed(name, str(error)) from error
 
 
 class PollFailed(InternalError):
     """A model's folder or config is no good. The text is Triton's; `reason` says what is wrong."""
 
+    what: ClassVar[str] = "failed to poll from model repository"
+
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"failed to load '{name}', failed to poll from model repository")
+        super().__init__(f"failed to load '{name}', {self.what}")
         self.reason = reason
+
+
+class NoVersion(PollFailed):
+    """The model is there, without a version that its policy would serve."""
+
+    what = "no version is available"

@@ -24,7 +24,7 @@ from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.errors import ServerError
-from pyserver.repository.lifecycle import ModelVersion, State
+from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 from pyserver.settings import Settings
 
@@ -222,11 +222,11 @@ class Core:
         self._announce()
         await self.frontends.settle()
 
-    def _changed(self, version: ModelVersion) -> None:
+    def _changed(self, name: str) -> None:
         # Changes of one turn of the loop go out together: a switch of versions is one message.
         if not self._dirty:
             self._loop.call_soon(self._announce)
-        self._dirty.add(version.name)
+        self._dirty.add(name)
 
     def _announce(self) -> None:
         for name in sorted(self._dirty):

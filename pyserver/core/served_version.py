@@ -101,6 +101,7 @@ class ServedVersion:
         self._config = ""
         self._in_engine = False
         self._stopping = False
+        self._end_text = f"model '{name}' version {version} was unloaded"
         self._restarts: set[asyncio.Task[None]] = set()
 
     # --- loading: describe, then start; discard when anything fails ---
@@ -164,16 +165,14 @@ class ServedVersion:
         if any(slot.process is not None and slot.joined for slot in self._slots):
             await self._env.events.drain(self.handle)
         else:
-            await self._env.events.abort(
-                self.handle, f"model '{self.name}' version {self.version} was unloaded"
-            )
+            await self._env.events.abort(self.handle, self._end_text)
         await self._stop_processes()
 
     async def _stop_processes(self) -> None:
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(one.stop(self._env.stop_timeout_s) for one in processes))
         for slot in self._slots:
-            self._leave(slot, f"model '{self.name}' version {self.version} was unloaded")
+            self._leave(slot, self._end_text)
         self._env.engine.remove_model(self.handle)
         self._in_engine = False
 
@@ -297,11 +296,12 @@ class ServedVersion:
         try:
             await self._fill(slot, prepare=True)
         except asyncio.CancelledError:
-            await self._take_back(slot, process, "the model was unloaded")
+            await self._take_back(slot, process, self._end_text)
             raise
         except Exception as error:  # whatever it is, the slot must not stay empty
             log.error("%s could not be started again: %s", who, error)
-            slot.last_end = f"failed to load: {error}"
+            if not process.died:
+                slot.last_end = f"failed to load: {error}"
             await self._take_back(slot, process, slot.last_end)
             if not self._stopping:
                 end = process.end
@@ -318,5 +318,6 @@ class ServedVersion:
 
     def _give_up(self, reason: str) -> None:
         self._stopping = True
+        self._end_text = reason
         log.error("model '%s' version %d is given up: %s", self.name, self.version, reason)
         self._on_broken(reason)

@@ -29,19 +29,28 @@ class IndexEntry:
 class Registry:
     """Models and their versions. Single-threaded, like everything in the control plane.
 
-    `on_change(version)` hears of every change of a version's state.
+    `on_change(name)` hears of every change of a model: a new model, a version's state.
     """
 
-    def __init__(self, on_change: Callable[[ModelVersion], None] | None = None) -> None:
+    def __init__(self, on_change: Callable[[str], None] | None = None) -> None:
         self._models: dict[str, dict[int, ModelVersion]] = {}
-        self._on_change = on_change
+        self._on_change = on_change or (lambda name: None)
+
+    def know(self, name: str) -> None:
+        """The model exists, if only without a version."""
+        if name not in self._models:
+            self._models[name] = {}
+            self._on_change(name)
 
     def version(self, name: str, number: int) -> ModelVersion:
         """The version's object, made on first use."""
         versions = self._models.setdefault(name, {})
         if number not in versions:
-            versions[number] = ModelVersion(name, number, self._on_change)
+            versions[number] = ModelVersion(name, number, self._changed)
         return versions[number]
+
+    def _changed(self, version: ModelVersion) -> None:
+        self._on_change(version.name)
 
     def versions(self, name: str) -> Mapping[int, ModelVersion]:
         """The versions ever touched of a model, by number; empty for an unknown model."""
@@ -105,7 +114,7 @@ class Registry:
                 for v in versions.values()
                 if not ready_only or v.state is State.READY
             ]
-            if not shown and not versions and not ready_only:
+            if name not in self._models and not ready_only:
                 shown = [IndexEntry(name)]
             lines += shown
         return lines

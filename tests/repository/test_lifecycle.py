@@ -170,6 +170,17 @@ def test_the_index_of_ready_models_keeps_duplicates() -> None:
     ]
 
 
+def test_a_model_without_versions_is_known_but_not_listed() -> None:
+    heard: list[str] = []
+    registry = Registry(heard.append)
+    registry.know("m")
+    registry.know("m")
+    assert heard == ["m"]
+    with pytest.raises(NotFoundError, match="'m' has no available versions"):
+        registry.find("m")
+    assert registry.index({"m"}, frozenset(), ready_only=False) == []
+
+
 def test_readiness_ignores_what_was_unloaded() -> None:
     registry = Registry()
     assert registry.all_ready()
