@@ -117,11 +117,12 @@ fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targe
 	$(VENV)/bin/cmake -S csrc -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
 	  -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DPYSERVER_FUZZ=ON >build/fuzz.log
 	$(VENV)/bin/cmake --build build/fuzz -j $(JOBS) >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
+	$(PY) tests/fuzz/make_seeds.py build/fuzz-seeds
 	@set -e; targets=$$(find build/fuzz -maxdepth 1 -name '*_fuzz' -type f); \
 	count=$$(echo $$targets | wc -w); \
 	for target in $$targets; do \
 	  name=$$(basename $$target); corpus=build/fuzz-corpus/$$name; mkdir -p $$corpus; \
-	  seeds=tests/fuzz/seeds/$${name%_fuzz}; \
+	  seeds=build/fuzz-seeds/$${name%_fuzz}; \
 	  echo "fuzzing $$name for $$(( $(FUZZ_SECONDS) / count )) s"; \
 	  $$target -max_total_time=$$(( $(FUZZ_SECONDS) / count )) -timeout=10 -rss_limit_mb=4096 \
 	    -print_final_stats=1 -artifact_prefix=build/fuzz- $$corpus $$([ -d $$seeds ] && echo $$seeds) 2>&1 | tail -n 12; \

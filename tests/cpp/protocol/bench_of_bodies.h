@@ -97,7 +97,7 @@ class BenchOfBodies {
   std::vector<T> input_values(size_t index) const {
     const std::string bytes = input_bytes(index);
     std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;
   }
 
