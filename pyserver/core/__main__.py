@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
 import sys
 from typing import Any
 
+from pyserver._core import Engine, end_with_parent
 from pyserver.control.channel import ControlClosed, ControlSocket, Message
 from pyserver.core.role import Core
 from pyserver.core.supervisor_link import SupervisorLink
@@ -23,15 +23,14 @@ from pyserver.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
-
 
 def main() -> int:
+    parent = os.getppid()
     parser = argparse.ArgumentParser(prog="pyserver.core")
     parser.add_argument("--control-fd", type=int, required=True)
     control_fd: int = parser.parse_args().control_fd
-    _end_with_parent()
+    if not end_with_parent("pyserver-core", parent):
+        return 1
     # Signals of a terminal reach the supervisor, which tells us what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -52,13 +51,12 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, control_fd: int) -> None:
-    from pyserver import _core
     from pyserver.backends import backend_info
     from pyserver.core.devices import gpu_count
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    engine: Any = _core.Engine(settings.region_byte_size, settings.region_byte_size)
+    engine: Any = Engine(settings.region_byte_size, settings.region_byte_size)
     engine.start()
 
     def received(message: Message, fds: list[int]) -> None:
@@ -91,16 +89,6 @@ def _import_http() -> tuple[Any, Any]:
 
 def _supervisor_gone() -> None:
     os._exit(0)
-
-
-def _end_with_parent() -> None:
-    """Dies when the supervisor does, however that happens."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_NAME, b"pyserver-core")
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 if __name__ == "__main__":

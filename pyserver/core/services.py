@@ -6,6 +6,7 @@ from pyserver.control.log_settings import LogSettings
 from pyserver.control.operations import Operations, Sources
 from pyserver.control.routes import Dispatcher
 from pyserver.control.services import Services
+from pyserver.control.trace_settings import TraceSettings
 from pyserver.core.role import Core
 from pyserver.observe.log import open_log
 
@@ -20,6 +21,10 @@ def make_operations(core: Core) -> Operations:
     )
 
 
-def make_dispatcher(core: Core) -> Dispatcher:
+def make_services(core: Core) -> Services:
     logs = LogSettings(core.settings, lambda settings: open_log(settings, role="core"))
-    return Dispatcher(Services(make_operations(core), logs, core.settings))
+    return Services(make_operations(core), logs, TraceSettings(core.registry), core.settings)
+
+
+def make_dispatcher(core: Core) -> Dispatcher:
+    return Dispatcher(make_services(core))
