@@ -36,7 +36,10 @@ _ELEMENTS: Final[Mapping[str, tuple[str, int]]] = {
 }
 WIRE_BY_ONNX: Final[Mapping[int, str]] = {number: wire for wire, number in _ELEMENTS.values()}
 
-_RUN_ERROR = re.compile(r"\[ONNXRuntimeError\] : (\d+) : \w+ : (.*)", re.DOTALL)
+_CODED_ERROR = re.compile(r"\[ONNXRuntimeError\] : (\d+) : \w+ : (.*)", re.DOTALL)
+# A run with I/O binding fails without the code; these are its texts for code 2, invalid argument.
+_ARGUMENT_ERRORS = ("Got invalid dimensions", "Invalid rank", "Unexpected input data type")
+_BOUND_RUN = "Error in execution: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,11 @@ class Session:
 
 def error_text(error: Exception) -> str:
     """Triton's wording: `onnx runtime error <n>: <ONNX Runtime's text>`."""
-    found = _RUN_ERROR.match(str(error))
-    if found is None:
-        return f"onnx runtime error: {error}"
-    return f"onnx runtime error {found[1]}: {found[2]}"
+    found = _CODED_ERROR.match(str(error))
+    if found is not None:
+        return f"onnx runtime error {found[1]}: {found[2]}"
+    text = str(error).removeprefix(_BOUND_RUN)
+    return f"onnx runtime error {2 if text.startswith(_ARGUMENT_ERRORS) else 1}: {text}"
 
 
 def import_onnxruntime(model: ModelInfo) -> Any:

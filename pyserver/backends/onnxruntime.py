@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from pyserver import datatype
 from pyserver.backends.interface import InstanceInfo, ModelInfo
 from pyserver.backends.onnx_session import (
@@ -26,7 +29,7 @@ from pyserver.backends.onnx_session import (
     open_session,
     shrinks_arena,
 )
-from pyserver.errors import InternalError, ServerError
+from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 
 if TYPE_CHECKING:
     from pyserver._core import Batch, Executor, OutputBuffer
@@ -182,8 +185,8 @@ class OnnxRuntimeInstance:
         for slot, tensor in enumerate(self._inputs):
             array = batch.gather_array(tensor.name, slot)
             if array is not None:
-                # ONNX Runtime's strings are text: bytes that are not UTF-8 are refused there.
-                feed[tensor.name] = array
+                is_text = tensor.wire_datatype == "BYTES"
+                feed[tensor.name] = _as_text(tensor.name, array) if is_text else array
         outputs = [self._outputs[name] for name in batch.wanted_outputs()]
         batch.mark_input_end()
         arrays = self._session.run(
@@ -199,6 +202,18 @@ class OnnxRuntimeInstance:
                 buffer.copy_from(array.ctypes.data)
             placed.append((output.tensor.name, output.number, list(array.shape), buffer))
         batch.scatter(placed, self._model.max_batch_size == 0)
+
+
+def _as_text(name: str, array: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """ONNX Runtime's Python interface takes strings as text only."""
+    made = np.empty(array.shape, dtype=np.object_)
+    try:
+        made.ravel()[:] = [element.decode() for element in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"input '{name}' has an element that is not UTF-8: {error}"
+        ) from error
+    return made
 
 
 def _outputs(model: ModelInfo, session: Session) -> dict[str, _Output]:

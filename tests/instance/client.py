@@ -34,7 +34,8 @@ BOOL, INT, DOUBLE, STRING = range(4)
 
 @dataclass(frozen=True)
 class Response:
-    """One response. `outputs` are copies, BYTES as lists; `places` tell whose region they lay in."""
+    """One response. `outputs` are copies, BYTES in object arrays; `places` tell in whose region
+    (peer, offset) they lay."""
 
     flags: int
     code: int

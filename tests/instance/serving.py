@@ -58,6 +58,7 @@ class Served:
         )
         theirs.close()
         self.peers: list[int] = []
+        self.region_fds: list[int] = []  # of the peers
         try:
             self._load(model_dir, version, instances, region_bytes)
         except BaseException:
@@ -92,7 +93,8 @@ class Served:
             }
             self.control.send({"op": "attach", "peer": peer, "instance": instance}, fds)
             self.client.know_region(peer, fds[3])
-            for fd in fds:
+            self.region_fds.append(fds[3])
+            for fd in fds[:3]:
                 os.close(fd)
         self.introduce(self.client.peer, self.client.region_fd)
         self.introduce(_core.CORE_PEER, self.engine.region_fd)
@@ -146,7 +148,8 @@ class Served:
 
     def stop(self) -> int:
         """Asks the process to finish; its exit code."""
-        self.control.send({"op": "stop"})
+        if self.process.poll() is None:
+            self.control.send({"op": "stop"})
         return self.process.wait(20)
 
     def close(self) -> None:
@@ -156,6 +159,8 @@ class Served:
         self.control.close()
         self.engine.stop()
         self.client.close()
+        for fd in self.region_fds:
+            os.close(fd)
 
 
 @contextmanager
