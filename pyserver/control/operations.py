@@ -1,7 +1,7 @@
 """What clients can ask of the server besides inference, whatever protocol they speak.
 
-HTTP calls these today and gRPC will: results are plain data, refusals are ServerErrors with
-Triton's texts. A version of -1 means the newest READY one.
+HTTP and gRPC call these: results are plain data, refusals are ServerErrors with Triton's texts. A
+version of -1 means the newest READY one.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyserver
+from pyserver.control.c_numbers import leading_integer
 from pyserver.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from pyserver.repository.lifecycle import Loaded, ModelVersion
 from pyserver.repository.override import LoadOverride, load_override
 from pyserver.repository.registry import IndexEntry, Registry
 from pyserver.repository.scan import Scan
 from pyserver.settings import Settings
+
+if TYPE_CHECKING:
+    from pyserver.config.model_config_pb2 import ModelConfig
 
 # In the order that clients' tests compare.
 EXTENSIONS: Final = (
@@ -80,6 +84,10 @@ class Operations:
 
     # --- health ---
 
+    @property
+    def exiting(self) -> bool:
+        return self._server.exiting
+
     def server_live(self) -> bool:
         self._refuse_when_exiting()
         return True
@@ -119,8 +127,12 @@ class Operations:
     def model_config(self, name: str, version: int = NEWEST) -> dict[str, Any]:
         from pyserver.config.json_view import config_dict
 
+        return config_dict(self.completed_config(name, version))
+
+    def completed_config(self, name: str, version: int = NEWEST) -> ModelConfig:
+        """The same as a message."""
         _, loaded = self._find(name, version)
-        return config_dict(loaded.config)
+        return loaded.config
 
     def _find(self, name: str, version: int) -> tuple[ModelVersion, Loaded]:
         found = self._registry.find(name, version)
@@ -199,13 +211,20 @@ class Operations:
 
 
 def parse_version(text: str | None) -> int:
-    """The version that a path names; -1 for none. Raises InvalidArgumentError when out of range."""
+    """The version that a request names; -1 for none. Raises InvalidArgumentError."""
     if not text:
         return NEWEST
-    number = int(text) if len(text) <= 4000 else 2**63
-    if number >= 2**63:
+    try:
+        number = leading_integer(text, 64)
+    except OverflowError:
+        number = None
+    if number is None:
         raise InvalidArgumentError(
             f"failed to get model version from specified version string '{text}' (details: stol),"
             " version should be an integral value > 0"
+        )
+    if number < 0:
+        raise InvalidArgumentError(
+            f"invalid model version specified '{text}' , version should be an integral value > 0"
         )
     return number

@@ -1,4 +1,4 @@
-"""What route handlers are given, and their shape."""
+"""What the handlers of both protocols are given, and the shape of HTTP's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyserver.control.http_call import HttpAnswer, HttpCall
 from pyserver.control.log_settings import LogSettings
 from pyserver.control.operations import Operations
+from pyserver.control.trace_settings import TraceSettings
 from pyserver.settings import Settings
 
 
@@ -16,6 +17,7 @@ from pyserver.settings import Settings
 class Services:
     operations: Operations
     logs: LogSettings
+    traces: TraceSettings
     settings: Settings
 
 

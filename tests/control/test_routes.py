@@ -17,6 +17,7 @@ from pyserver.control.log_settings import LogSettings
 from pyserver.control.operations import Operations, Sources
 from pyserver.control.routes import Dispatcher
 from pyserver.control.services import Services
+from pyserver.control.trace_settings import TraceSettings
 from pyserver.errors import InternalError
 from pyserver.repository.lifecycle import Loaded
 from pyserver.repository.override import LoadOverride
@@ -92,8 +93,8 @@ class Bench:
             self.loader,
             Sources(scan=lambda: found, statistics=lambda handle: FIGURES),
         )
-        logs = LogSettings(made, self.applied.append)
-        self.dispatcher = Dispatcher(Services(operations, logs, made))
+        logs, traces = LogSettings(made, self.applied.append), TraceSettings(self.registry)
+        self.dispatcher = Dispatcher(Services(operations, logs, traces, made))
 
     async def ask(
         self, method: str, path: str, body: Any = b"", headers: Mapping[str, str] | None = None
