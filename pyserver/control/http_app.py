@@ -75,11 +75,18 @@ class HttpApp:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = HttpCall(
             method=request.method,
-            path=request.raw_path.partition("?")[0],
+            path=_path(request.raw_path),
             headers={name.lower(): value for name, value in request.headers.items()},
             body=await request.read(),
         )
         return _response(await self._dispatcher.answer(call))
+
+
+def _path(target: str) -> str:
+    """Without the query, and without scheme and host where the client wrote the absolute form."""
+    if not target.startswith("/") and "://" in target:
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return target.partition("?")[0]
 
 
 def _response(answer: HttpAnswer) -> web.Response:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyserver.config.labels import read_labels
 from pyserver.datatype import wire_name
 from pyserver.repository.lifecycle import ModelVersion, State
 
@@ -66,6 +65,9 @@ def _input_spec(tensor: ModelInput) -> dict[str, Any]:
 
 
 def _output_spec(config: ModelConfig, tensor: ModelOutput, model_dir: Path) -> dict[str, Any]:
+    # Here and not above: protobuf's import must not delay the start.
+    from pyserver.config.labels import read_labels
+
     labels = read_labels(config, tensor, model_dir)
     return {
         "name": tensor.name,

@@ -61,6 +61,13 @@ async def test_paths_stay_as_they_were_written(connection: Connection) -> None:
         assert body == b'{"error":"Request for unknown model: \'' + name + b"' is not found\"}"
 
 
+async def test_the_absolute_form_of_a_target_is_understood(connection: Connection) -> None:
+    status, _, _ = await connection.ask(
+        b"GET http://host:1/v2/health/live?a=b HTTP/1.1\r\nHost: host:1\r\n\r\n"
+    )
+    assert status == b"HTTP/1.1 200 OK"
+
+
 async def test_a_malformed_request_is_refused_in_json(connection: Connection) -> None:
     status, headers, body = await connection.ask(b"GET /v2 HTTP/1.1\r\nbad header\r\n\r\n")
     assert status.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
