@@ -202,7 +202,10 @@ class ModelLoader:
 
     async def _end(self, served: ServedVersion, version: ModelVersion | None = None) -> None:
         """Drains and ends what served; `version` is told if it is being unloaded."""
-        # Frontends send nothing more to it once they have taken in the new state.
+        # Frontends send nothing more to it once they have taken in the new state; what they had
+        # taken by then is in their rings one turn of their loops later, which the second time
+        # tells.
+        await self._settle()
         await self._settle()
         await served.stop()
         self._served.pop(served.handle, None)
