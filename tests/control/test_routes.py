@@ -94,7 +94,8 @@ class Bench:
             Sources(scan=lambda: found, statistics=lambda handle: FIGURES),
         )
         logs, traces = LogSettings(made, self.applied.append), TraceSettings(self.registry)
-        self.dispatcher = Dispatcher(Services(operations, logs, traces, made))
+        self.services = Services(operations, logs, traces, made)
+        self.dispatcher = Dispatcher(self.services)
 
     async def ask(
         self, method: str, path: str, body: Any = b"", headers: Mapping[str, str] | None = None

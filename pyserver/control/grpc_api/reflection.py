@@ -113,7 +113,8 @@ def _v1alpha() -> FileDescriptorProto:
     old, new = f".{file.package}.", f".{file.package}alpha."
     file.name = _V1ALPHA_FILE
     file.package += "alpha"
-    for field in (one for message in file.message_type for one in message.field):
+    fields = (one for message in file.message_type for one in message.field)
+    for field in (one for one in fields if one.type_name):
         field.type_name = field.type_name.replace(old, new)
     for method in (one for service in file.service for one in service.method):
         method.input_type = method.input_type.replace(old, new)

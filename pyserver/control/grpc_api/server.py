@@ -65,7 +65,9 @@ class GrpcServer:
 
     async def close(self, grace_s: float = 1.0) -> None:
         """Takes no new calls, ends watches, and gives the others so much time to end."""
-        os.close(self.link_fd)
+        if self.link_fd >= 0:
+            os.close(self.link_fd)
+            self.link_fd = -1
         self._health.close()
         await self._server.stop(grace_s)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pyserver.control.services import Services
@@ -20,6 +22,12 @@ async def serve_grpc(services: Services) -> GrpcServer:
     - calls `GrpcServer.notice_health()` whenever readiness may have changed;
     - awaits `GrpcServer.close()` at the end.
     """
-    server = await asyncio.to_thread(importlib.import_module, "pyserver.control.grpc_api.server")
+    server = await asyncio.to_thread(_import_server)
     made: GrpcServer = await server.GrpcServer.start(services)
     return made
+
+
+def _import_server() -> ModuleType:
+    # Otherwise it writes a line of its own for each connection that ends in an unusual way.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    return importlib.import_module("pyserver.control.grpc_api.server")
