@@ -57,12 +57,19 @@ class Loader(Protocol):
     async def unload(self, name: str) -> None: ...
 
 
+async def _no_counters() -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where operations get their figures from: the repositories' listing, the engine's counters."""
+    """Where operations get their figures from: the repositories' listing, a model's statistics by
+    the engine's handle, and the books of the server's own processes.
+    """
 
     scan: Callable[[], Scan]
     statistics: Callable[[int], Mapping[str, Any]]
+    counters: Callable[[], Awaitable[Mapping[str, Any]]] = _no_counters
 
 
 class Operations:
@@ -179,6 +186,10 @@ class Operations:
             "batch_stats": figures["batch_stats"],
             "memory_usage": figures.get("memory_usage", []),
         }
+
+    async def counters(self) -> Mapping[str, Any]:
+        """What the server's own processes hold and have done: ours, not Triton's."""
+        return await self._sources.counters()
 
     # --- the model repository ---
 

@@ -57,6 +57,10 @@ async def _all_statistics(services: Services, call: HttpCall, parts: Parts) -> H
     return json_answer(services.operations.statistics())
 
 
+async def _counters(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
+    return json_answer(await services.operations.counters())
+
+
 async def _infer_elsewhere(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
     """Frontends answer inference themselves; what comes here all the same found no way there."""
     return HttpAnswer(503, b'{"error":"inference is not served on this connection"}', JSON_TYPE)
@@ -67,6 +71,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     route(r"/v2/health/ready", "health", GET=_ready),
     route(r"/v2", "metadata", GET=_server_metadata),
     route(r"/v2/models/stats", "statistics", GET=_all_statistics),
+    route(r"/v2/pyserver/counters", "statistics", GET=_counters),
     route(_MODEL + "/ready", "health", GET=_model_ready),
     route(_MODEL, "metadata", GET=_model_metadata),
     route(_MODEL + "/config", "model-config", GET=_model_config),

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyserver._core import Engine, end_with_parent
 from pyserver.control.channel import ControlClosed, ControlSocket, Message
-from pyserver.core.role import Core
+from pyserver.core.role import Core, Predecessor
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.observe.log import open_log
 from pyserver.settings import Settings
@@ -43,14 +43,15 @@ def main() -> int:
         return 0  # "stop" before anything began
     settings = Settings.from_dict(message["settings"])
     open_log(settings, role="core")
-    asyncio.run(_serve(settings, control.detach()))
+    predecessor = Predecessor(tuple(message.get("models") or ())) if message.get("again") else None
+    asyncio.run(_serve(settings, control.detach(), predecessor))
     # Whatever a library's thread still does must not delay the exit.
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)
 
 
-async def _serve(settings: Settings, control_fd: int) -> None:
+async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor | None) -> None:
     from pyserver.backends import backend_info
     from pyserver.core.devices import gpu_count
 
@@ -66,7 +67,14 @@ async def _serve(settings: Settings, control_fd: int) -> None:
             core.received(message, fds)
 
     link = SupervisorLink(control_fd, loop, on_message=received, on_closed=_supervisor_gone)
-    core = Core(settings, engine, link, backend_info=backend_info, gpu_count=gpu_count())
+    core = Core(
+        settings,
+        engine,
+        link,
+        backend_info=backend_info,
+        gpu_count=gpu_count(),
+        predecessor=predecessor,
+    )
     core.spawn_task(core.start())
     core.spawn_task(_serve_http(core))
     await stopping.wait()

@@ -130,13 +130,16 @@ class Frontends:
         region_bytes: int,
         catalog: Callable[[], Iterable[Message]],
         on_proxy: Callable[[int], None],
+        kill: Callable[[int], None],
     ) -> None:
+        """`kill(index)` ends the frontend process of that index."""
         self._engine = engine
         self._directory = directory
         self._loop = loop
         self._region_bytes = region_bytes
         self._catalog = catalog
         self._on_proxy = on_proxy
+        self._kill = kill
         self._frontends: dict[int, Frontend] = {}
         self._health: Message = {"op": "health", "ready": False, "live": True}
         self._may_serve = asyncio.Event()
@@ -204,10 +207,13 @@ class Frontends:
         return {one.index: its for one, its in zip(serving, figures, strict=True)}
 
     def broken(self, peer: int) -> bool:
-        """Whether the peer is a frontend; if so, it is dropped: it breaks the protocol."""
+        """Whether the peer is a frontend; if so, it is ended, and the supervisor starts a new
+        one.
+        """
         for index, frontend in list(self._frontends.items()):
             if frontend.peer == peer:
                 self.remove(index, "because it broke the shared-memory protocol")
+                self._kill(index)
                 return True
         return False
 

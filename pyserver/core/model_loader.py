@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 class ModelLoader:
     """Everything that changes which models are served.
 
-    `settle()` returns when all frontends know the registry's present state.
+    `settle()` returns when all frontends know the registry's present state. `remember(names)` hears
+    which models are loaded now, after each change that was asked for.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class ModelLoader:
         sources: ModelSources,
         registry: Registry,
         settle: Callable[[], Awaitable[None]],
+        remember: Callable[[list[str]], None],
     ) -> None:
         self._context = context
         self._sources = sources
         self._registry = registry
         self._settle = settle
+        self._remember = remember
         self._served: dict[int, ServedVersion] = {}  # by handle: all that run, retiring ones too
         self._in_use: dict[str, ModelSource] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -79,15 +82,16 @@ class ModelLoader:
             for version in self._registry.ready_versions(name):
                 self._unload_version(version)
             self._forget_source(name)
+            self._remember(sorted(self._in_use))
             await self._settle()
 
     async def unload_everything(self) -> None:
         """Unloads all models and waits until their processes have ended."""
         for version in list(self._registry):
             self._unload_version(version)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         for name in list(self._in_use):
             self._forget_source(name)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def broken_peer(self, peer: int) -> None:
         """A peer broke the shared-memory protocol; if it is an instance, its process is ended."""
@@ -188,11 +192,17 @@ class ModelLoader:
                 self._unload_version(version)
         self._forget_source(source.name)
         self._in_use[source.name] = source
+        self._remember(sorted(self._in_use))
 
     def _forget_source(self, name: str) -> None:
         source = self._in_use.pop(name, None)
-        if source is not None:
-            source.discard()
+        if source is not None and source.temporary:
+            # Whatever is being drained may still read its files.
+            self._start(self._discard_after(list(self._tasks), source))
+
+    async def _discard_after(self, ending: list[asyncio.Task[None]], source: ModelSource) -> None:
+        await asyncio.gather(*ending, return_exceptions=True)
+        source.discard()
 
     def _unload_version(self, version: ModelVersion) -> None:
         leaving = version.begin_unload()

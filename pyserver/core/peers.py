@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 CORE_PEER: Final = 0
 # A reader that does not confirm in this time is stuck; it must not hold up everybody else.
-CONFIRM_WITHIN_S: Final = 5.0
+CONFIRM_WITHIN_S: Final = 1.0
 # Records that name a retired region may still be on their way to a reader that is behind.
 FORGET_AFTER_S: Final = 1.0
 

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from pyserver.control.channel import Message
@@ -24,6 +25,7 @@ from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.errors import ServerError
+from pyserver.observe.memory import resident_byte_size
 from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 from pyserver.settings import Settings
@@ -33,6 +35,13 @@ log = logging.getLogger(__name__)
 MakeEngine = Callable[[Settings], Engine]
 # What becomes of a connection that a frontend hands over: an HTTP/1.1 client is at its other end.
 ServeHttp = Callable[[socket.socket], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The core process before this one, which died: in explicit mode, the models that it had."""
+
+    models: tuple[str, ...] = ()
 
 
 class Core:
@@ -46,12 +55,14 @@ class Core:
         *,
         backend_info: Callable[[str], BackendInfo | None],
         gpu_count: int,
+        predecessor: Predecessor | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
         self.link = link
         self.exiting = False
         self._loop = asyncio.get_running_loop()
+        self._predecessor = predecessor
         self._started = False
         self._dirty: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +77,7 @@ class Core:
             region_bytes=settings.region_byte_size,
             catalog=self._catalog,
             on_proxy=self._proxied,
+            kill=lambda index: link.send({"op": "kill_frontend", "index": index}),
         )
         environment = Environment(
             loop=self._loop,
@@ -82,6 +94,7 @@ class Core:
             self.sources,
             self.registry,
             self.settle,
+            self._remember,
         )
 
     # --- start ---
@@ -109,7 +122,7 @@ class Core:
             if isinstance(result, BaseException) and not isinstance(result, ServerError):
                 log.error("failed to load '%s'", name, exc_info=result)
         failed = bool(duplicates) or any(isinstance(one, BaseException) for one in results)
-        if failed and self.settings.exit_on_error:
+        if failed and self.settings.exit_on_error and self._predecessor is None:
             self.link.send(
                 {"op": "fatal", "message": "creating server: Internal - failed to load all models"}
             )
@@ -122,8 +135,15 @@ class Core:
     def _names_to_load(self, in_repository: list[str]) -> list[str]:
         if self.settings.model_control_mode != "explicit":
             return in_repository
+        if self._predecessor is not None:
+            return list(self._predecessor.models)
         wanted = self.settings.load_model
         return in_repository if "*" in wanted else list(dict.fromkeys(wanted))
+
+    def _remember(self, names: list[str]) -> None:
+        """Should this process die, its successor serves the same models."""
+        if self.settings.model_control_mode == "explicit":
+            self.link.send({"op": "remember", "models": names})
 
     def summary(self, duplicates: list[str]) -> dict[str, Any]:
         """For the start-up table: what is loaded, what is not and why, and memory."""
@@ -147,7 +167,30 @@ class Core:
                 }
                 for line in sorted(lines, key=lambda line: (line.name, line.version or 0))
             ],
-            "memory": {"most for one process's tensors": self.settings.region_byte_size},
+            "memory": self._memory(),
+        }
+
+    def _memory(self) -> dict[str, int]:
+        """What our processes have resident, for the start-up table."""
+        pids = {one["pid"] for served in self.loader.served for one in served.instances()}
+        return {
+            "core": resident_byte_size(os.getpid()),
+            "instances": sum(resident_byte_size(pid) for pid in pids),
+        }
+
+    async def counters(self) -> dict[str, Any]:
+        """The books of the engine, of each frontend, and each instance's process."""
+        instances = [
+            {"model": served.name, "version": served.version, **one}
+            | {"resident_byte_size": resident_byte_size(one["pid"])}
+            for served in self.loader.served
+            for one in served.instances()
+        ]
+        frontends = await self.frontends.counters()
+        return {
+            "engine": self.engine.counters(),
+            "frontends": {str(index): figures for index, figures in frontends.items()},
+            "instances": instances,
         }
 
     # --- the supervisor's messages ---

@@ -17,7 +17,7 @@ def make_operations(core: Core) -> Operations:
         core,
         core.registry,
         core.loader,
-        Sources(scan=core.sources.scan, statistics=core.engine.statistics),
+        Sources(core.sources.scan, core.engine.statistics, core.counters),
     )
 
 

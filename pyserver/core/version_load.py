@@ -140,6 +140,7 @@ class VersionLoad:
             "version_dir": str(self._source.folder / str(self._version)),
             "config": config_json(config),
             "backend_config": self._backend_settings(config.backend),
+            "settings": self._context.settings.to_dict(),
         }
 
     def _backend_settings(self, backend: str) -> dict[str, str]:

@@ -90,6 +90,7 @@ class Tree:
         self._started_s = loop.now()
         self._deadline_s: float | None = None  # of the drain and the stop together
         self._announced = False
+        self._loaded_models: list[str] = []  # by clients; core tells, for its successor
 
     # ---- starting ----------------------------------------------------------------------------
 
@@ -114,7 +115,14 @@ class Tree:
             self._give_up(f"core cannot be started: {error}")
             return
         self._core.send(
-            {"op": "start", "settings": self._settings.to_dict(), "addresses": self._addresses}
+            {
+                "op": "start",
+                "settings": self._settings.to_dict(),
+                "addresses": self._addresses,
+                # A core that takes over loads what its predecessor had, and does not give up.
+                "again": self.phase is Phase.SERVING,
+                "models": self._loaded_models,
+            }
         )
         for frontend in self._frontends:
             self._introduce(frontend)
@@ -161,6 +169,12 @@ class Tree:
                 if instance is not None:
                     hard = message.get("signal") == signal.SIGKILL
                     instance.kill(signal.SIGKILL if hard else signal.SIGTERM)
+            case "kill_frontend":
+                for frontend in self._frontends:
+                    if frontend.index == message.get("index") and frontend.child is not None:
+                        frontend.child.kill()
+            case "remember":
+                self._loaded_models = [str(name) for name in message.get("models") or []]
             case "ready":
                 self._ready(message.get("summary") or {})
             case "fatal":

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pyserver.core.role import Predecessor
 from tests.core.fakes import Bench, make_bench
 
 
@@ -15,8 +16,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
     made: list[Bench] = []
     before = {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
-    def make(**settings: Any) -> Bench:
-        made.append(make_bench(model_repository=(str(tmp_path),), **settings))
+    def make(*predecessor: Predecessor, **settings: Any) -> Bench:
+        made.append(make_bench(*predecessor, model_repository=(str(tmp_path),), **settings))
         return made[-1]
 
     yield make

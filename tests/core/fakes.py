@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserver.control.channel import AsyncControlSocket, Message, pair
-from pyserver.core.role import Core
+from pyserver.core.role import Core, Predecessor
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.settings import Settings
 
@@ -321,7 +321,7 @@ class Bench:
         self.engine.close()
 
 
-def make_bench(**settings: Any) -> Bench:
+def make_bench(predecessor: Predecessor | None = None, **settings: Any) -> Bench:
     engine, supervisor = FakeEngine(), FakeSupervisor()
     defaults: dict[str, Any] = {"region_byte_size": 1 << 20, "exit_timeout_secs": 2}
     made = Settings(**(defaults | settings))
@@ -331,7 +331,7 @@ def make_bench(**settings: Any) -> Bench:
         on_message=lambda message, fds: core.received(message, fds),
         on_closed=lambda: None,
     )
-    core = Core(made, engine, link, backend_info=BACKENDS.get, gpu_count=0)
+    core = Core(made, engine, link, backend_info=BACKENDS.get, gpu_count=0, predecessor=predecessor)
     return Bench(core, engine, supervisor)
 
 

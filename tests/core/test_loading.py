@@ -326,7 +326,7 @@ async def test_files_of_a_load_make_a_folder_that_goes_with_the_model(
     assert (folder / "1" / "model.bin").read_bytes() == b"weights"
     await made.core.loader.unload("fresh")
     await eventually(lambda: not made.supervisor.alive)
-    assert not folder.exists()
+    await eventually(lambda: not folder.exists())
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "1/../../x", "", "a\0b"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyserver.core.backoff import RestartPolicy
+from pyserver.core.role import Predecessor
 from tests.core.fakes import Behaviour, Bench, eventually, write_model
 
 Make = Callable[..., Bench]
@@ -152,7 +153,40 @@ async def test_a_frontend_that_does_not_confirm_holds_up_nobody_for_long(
 
 async def test_frontends_tell_their_counters(bench: Make, tmp_path: Path) -> None:
     made = await started(bench, tmp_path)
-    assert await made.core.frontends.counters() == {0: {"requests": 7}}
+    figures = await made.core.counters()
+    assert figures["frontends"] == {"0": {"requests": 7}}
+    assert figures["engine"] == {"peers": 2, "models": 1}
+    [instance] = figures["instances"]
+    assert (instance["model"], instance["name"], instance["pid"]) == ("m", "m_0_0", 1000)
+
+
+async def test_a_frontend_that_breaks_the_protocol_is_ended(bench: Make, tmp_path: Path) -> None:
+    made = await started(bench, tmp_path)
+    made.engine.say("broken", made.frontends[0].peer, "its ring is broken")
+    kill = await eventually(lambda: made.supervisor.first("kill_frontend"))
+    assert kill["index"] == 0
+    assert len(made.core.frontends) == 0
+
+
+async def test_a_core_that_takes_over_loads_what_its_predecessor_had(
+    bench: Make, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        write_model(tmp_path, name)
+    first = bench(model_control_mode="explicit", load_model=("a",))
+    await first.start()
+    await first.core.loader.load("b")
+    await first.core.loader.load("c")
+    await first.core.loader.unload("a")
+    await eventually(lambda: first.supervisor.heard[-1]["op"] != "spawn")
+    remembered = [one["models"] for one in first.supervisor.heard if one["op"] == "remember"]
+    assert remembered == [["a"], ["a", "b"], ["a", "b", "c"], ["b", "c"]]
+    (tmp_path / "c" / "config.pbtxt").unlink()
+    second = bench(Predecessor(("b", "c")), model_control_mode="explicit", load_model=("a",))
+    await second.start()
+    assert await eventually(lambda: second.supervisor.first("ready"))  # though c is gone
+    assert second.supervisor.first("fatal") is None
+    assert [one.model["name"] for one in second.supervisor.alive] == ["b"]
 
 
 @pytest.mark.parametrize(
