@@ -7,6 +7,7 @@ Imports onnxruntime only when a session is made, and says which extra is missing
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -44,12 +45,20 @@ _BOUND_RUN = "Error in execution: "
 
 @dataclass(frozen=True, slots=True)
 class OnnxTensor:
-    """An input or output of the model file. `dims` has -1 where the file has a symbol."""
+    """An input or output of the model file. `dims` has -1 where the file has a symbol.
+
+    A scalar has no dims. Configs cannot say that without batching, so that a scalar is one element
+    to clients and to the config, `dims: [1]`.
+    """
 
     name: str
     wire_datatype: str
     onnx_type: int
     dims: tuple[int, ...]
+
+    @property
+    def is_scalar(self) -> bool:
+        return not self.dims
 
     def as_signature(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.wire_datatype, "dims": list(self.dims)}
@@ -273,10 +282,13 @@ def _check_tensor(
             f" {tensor['data_type']} for {what} '{tensor['name']}', model provides {provides}"
         )
     dims = backend_dims(model, tensor)
-    fits = len(dims) == len(known.dims) and all(
-        mine == theirs or -1 in (mine, theirs)
-        for mine, theirs in zip(dims, known.dims, strict=True)
-    )
+    if known.is_scalar:
+        fits = model.max_batch_size == 0 and math.prod(dims) == 1
+    else:
+        fits = len(dims) == len(known.dims) and all(
+            mine == theirs or -1 in (mine, theirs)
+            for mine, theirs in zip(dims, known.dims, strict=True)
+        )
     if not fits:
         raise InvalidArgumentError(
             f"model '{model.name}', tensor '{tensor['name']}': the model expects"

@@ -133,6 +133,7 @@ class OnnxRuntimeInstance:
                 gathered = batch.gather(tensor.name, slot)
                 if gathered is not None:
                     address, _, shape, _ = gathered
+                    shape = [] if tensor.is_scalar else shape
                     binding.bind_input(tensor.name, "cpu", 0, tensor.onnx_type, shape, address)
             outputs = [self._outputs[name] for name in batch.wanted_outputs()]
             bound = [self._bind_output(batch, output) for output in outputs]
@@ -159,8 +160,9 @@ class OnnxRuntimeInstance:
         if self._model.max_batch_size > 0:
             shape[0] = batch.batch_size
         buffer = batch.allocate(math.prod(shape) * output.element_bytes)
+        seen = [] if output.tensor.is_scalar else shape
         self._binding.bind_output(
-            output.tensor.name, "cpu", 0, output.tensor.onnx_type, shape, buffer.address
+            output.tensor.name, "cpu", 0, output.tensor.onnx_type, seen, buffer.address
         )
         return shape, buffer
 
@@ -186,7 +188,8 @@ class OnnxRuntimeInstance:
             array = batch.gather_array(tensor.name, slot)
             if array is not None:
                 is_text = tensor.wire_datatype == "BYTES"
-                feed[tensor.name] = _as_text(tensor.name, array) if is_text else array
+                array = _as_text(tensor.name, array) if is_text else array
+                feed[tensor.name] = array.reshape(()) if tensor.is_scalar else array
         outputs = [self._outputs[name] for name in batch.wanted_outputs()]
         batch.mark_input_end()
         arrays = self._session.run(
@@ -200,7 +203,8 @@ class OnnxRuntimeInstance:
             else:
                 buffer = batch.allocate(array.nbytes)
                 buffer.copy_from(array.ctypes.data)
-            placed.append((output.tensor.name, output.number, list(array.shape), buffer))
+            shape = [1] if output.tensor.is_scalar else list(array.shape)
+            placed.append((output.tensor.name, output.number, shape, buffer))
         batch.scatter(placed, self._model.max_batch_size == 0)
 
 

@@ -202,3 +202,21 @@ def test_sequences_and_maps_cannot_be_served(tmp_path: Path) -> None:
     (path / "1" / "model.onnx").write_bytes(source.read_bytes())
     with pytest.raises(LoadFailed, match="only tensors"), served(path):
         pass
+
+
+def test_a_scalar_is_one_element_to_clients(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Mul", ["A", "FACTOR"], ["OUT"]),
+        onnx.helper.make_node("Identity", ["FACTOR"], ["SAME"]),
+    ]
+    path = onnx_model(
+        tmp_path / "m",
+        nodes,
+        {"A": (FLOAT, (3,)), "FACTOR": (FLOAT, ())},
+        {"OUT": (FLOAT, (3,)), "SAME": (FLOAT, ())},
+    )
+    with served(path) as one:
+        given = {"A": np.ones(3, np.float32), "FACTOR": np.full(1, 5, np.float32)}
+        response = one.infer(given)
+        assert response.outputs["OUT"].tolist() == [5] * 3
+        assert response.outputs["SAME"].tolist() == [5]
