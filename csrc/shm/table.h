@@ -128,7 +128,7 @@ class RequestBuilder {
                  std::span<const int64_t> shape, const Location& location);
   void add_output(std::string_view name, uint16_t index, const Location& target = {});
   void add_parameter(const Parameter& parameter);
-  // The finished bytes; valid until the next call. Texts and shapes were copied when they were added.
+  // The finished bytes, once: call clear() before the builder is used again. Texts and shapes were copied when they were added.
   std::span<const uint8_t> finish();
 
  private:

@@ -141,7 +141,8 @@ class MadeResponse {
 
   base::Status encode(const model::ModelSpec& model, const DecodedRequest& request,
                       EncodedResponse* out) {
-    base::Status status = view_.parse(builder.finish());
+    if (finished_.empty()) finished_ = builder.finish();
+    base::Status status = view_.parse(finished_);
     if (!status.ok()) return status;
     return protocol::encode(model, request, view_, find(), out);
   }
@@ -157,6 +158,7 @@ class MadeResponse {
 
  private:
   std::vector<std::string> tensors_;
+  std::span<const uint8_t> finished_;
   shm::ResponseView view_;
 };
 
