@@ -55,9 +55,16 @@ class Calls:
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Of requests and answers; `answers` sees the requests one after the other."""
 
-        async def serve(received: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            requests = (_parsed(request_type, one) async for one in received)
-            async for answer in self._answered(category, context, lambda: answers(requests)):
+        async def requests(context: Context) -> AsyncIterator[Received]:
+            # Not by grpcio's iterator: that one complains on stderr when its call is cancelled.
+            while (received := await context.read()) is not grpc.aio.EOF:
+                yield _parsed(request_type, received)
+
+        async def serve(_: object, context: Context) -> AsyncIterator[bytes]:
+            def begin() -> AsyncIterator[Message]:
+                return answers(requests(context))
+
+            async for answer in self._answered(category, context, begin):
                 yield answer
 
         return grpc.stream_stream_rpc_method_handler(serve)

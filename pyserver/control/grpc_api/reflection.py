@@ -5,6 +5,7 @@ Source: gRPC's server reflection protocol.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
@@ -77,10 +78,17 @@ class Reflection:
             raise NotFoundError(f"there is no file '{name}'") from error
 
     def _file_of(self, symbol: str) -> FileDescriptor:
-        try:
+        with contextlib.suppress(KeyError):
             return self._pool.FindFileContainingSymbol(symbol)
-        except KeyError as error:
-            raise NotFoundError(f"there is no symbol '{symbol}'") from error
+        # The pool knows everything by name but methods.
+        service, _, method = symbol.rpartition(".")
+        with contextlib.suppress(KeyError):
+            return (
+                self._pool.FindServiceByName(service)
+                .methods_by_name[method]
+                .containing_service.file
+            )
+        raise NotFoundError(f"there is no symbol '{symbol}'")
 
     def _require_type(self, name: str) -> None:
         try:
