@@ -87,9 +87,8 @@ def show_arithmetic(client: triton.InferenceServerClient) -> None:
         answer = infer(client, model, inputs)
         for name, array in wanted.items():
             check(f"{model} {name}", answer[name], array)
-        print(
-            f"{model:15} 31 + 0.5 = {answer['OUTPUT0'][1, 15]}, 31 - 0.5 = {answer['OUTPUT1'][1, 15]}"
-        )
+        total, difference = answer["OUTPUT0"][1, 15], answer["OUTPUT1"][1, 15]
+        print(f"{model:15} 31 + 0.5 = {total}, 31 - 0.5 = {difference}")
 
 
 def show_identity(client: triton.InferenceServerClient) -> None:

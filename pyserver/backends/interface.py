@@ -72,7 +72,8 @@ class ModelInfo:
     def instance_count(self) -> int:
         """Instances of all groups together, at least 1."""
         groups = self.config.get("instance_group", [])
-        return max(1, sum(group["count"] * max(1, len(group["gpus"])) for group in groups))
+        counts = [int(group["count"]) * max(1, len(group["gpus"])) for group in groups]
+        return max(1, sum(counts))
 
     def parameter(self, key: str) -> str | None:
         """The text of a `parameters` entry of the config."""

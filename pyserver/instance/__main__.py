@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 
+from pyserver._core import end_with_parent
 from pyserver.control.channel import ControlClosed, ControlSocket
-from pyserver.instance.process import die_with_parent, ignore_stop_signals, set_name
+from pyserver.instance.process import ignore_stop_signals
+from pyserver.instance.role import InstanceRole
 from pyserver.observe.log import LineFormat
 
 
@@ -17,15 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pyserver.instance")
     parser.add_argument("--control-fd", type=int, required=True)
     options = parser.parse_args(arguments)
-    die_with_parent(parent)
-    set_name("pyserver:model")
+    if not end_with_parent("ps-instance", parent):
+        return 1
     ignore_stop_signals()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormat(role="instance", iso=False, escape=True))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Imported after the above, so that a parent that dies meanwhile takes us with it.
-    from pyserver.instance.role import InstanceRole
-
     try:
         InstanceRole(ControlSocket(options.control_fd)).run()
     except ControlClosed:

@@ -155,7 +155,7 @@ class InstanceRole:
 
     def _prepare(self, message: Message) -> Message:
         model = ModelInfo.from_message(message)
-        set_name(f"pyserver:{model.name}")
+        set_name(f"ps-{model.name}")
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
