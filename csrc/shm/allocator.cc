@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 namespace pyserver::shm {
 
@@ -54,8 +55,12 @@ std::optional<uint64_t> Allocator::allocate(uint64_t bytes) {
     return allocate_small(size_class);
   }
   if (bytes > budget_bytes_ || used_bytes_ > budget_bytes_ - bytes) return std::nullopt;
-  const uint64_t count = (bytes + kChunkBytes - 1) / kChunkBytes;
-  const std::optional<uint64_t> first = take_run(count);
+  const uint64_t count = bytes / kChunkBytes + (bytes % kChunkBytes != 0 ? 1 : 0);
+  std::optional<uint64_t> first = take_run(count);
+  if (!first) {  // chunks of small blocks that are all free may be in the way
+    collect_small();
+    first = take_run(count);
+  }
   if (!first) return std::nullopt;
   chunks_[*first] = Chunk{Use::kLargeHead, 0, 0, count};
   for (uint64_t rest = 1; rest < count; ++rest) chunks_[*first + rest] = Chunk{Use::kLargeRest, 0, 0, 0};
@@ -67,7 +72,11 @@ std::optional<uint64_t> Allocator::allocate(uint64_t bytes) {
 std::optional<uint64_t> Allocator::allocate_small(size_t size_class) {
   std::vector<uint64_t>& list = free_blocks_[size_class];
   if (list.empty()) {
-    const std::optional<uint64_t> first = take_run(1);
+    std::optional<uint64_t> first = take_run(1);
+    if (!first) {
+      collect_small();
+      first = take_run(1);
+    }
     if (!first) return std::nullopt;
     chunks_[*first] = Chunk{Use::kSmall, static_cast<uint8_t>(size_class), 0, 1};
     const uint64_t block = class_bytes(size_class);
@@ -122,9 +131,15 @@ std::optional<uint64_t> Allocator::take_run(uint64_t chunks) {
     if (length > chunks) insert_free(first + chunks, length - chunks, dirty);
     return first;
   }
-  if (chunks > total_chunks_ - fresh_chunk_) return std::nullopt;
-  const uint64_t first = fresh_chunk_;
-  fresh_chunk_ += chunks;
+  // A free run that ends where the fresh chunks begin is taken together with them.
+  uint64_t first = fresh_chunk_;
+  if (!free_runs_.empty()) {
+    const auto last = std::prev(free_runs_.end());
+    if (last->first + last->second.first == fresh_chunk_) first = last->first;
+  }
+  if (chunks > total_chunks_ - first) return std::nullopt;
+  if (first != fresh_chunk_) erase_free(std::prev(free_runs_.end()));
+  fresh_chunk_ = first + chunks;
   chunks_.resize(fresh_chunk_);
   return first;
 }
@@ -165,7 +180,7 @@ void Allocator::return_run(uint64_t first, uint64_t chunks, bool dirty) {
   insert_free(first, chunks, dirty);
 }
 
-void Allocator::trim() {
+void Allocator::collect_small() {
   for (auto& list : free_blocks_) {
     // Whole chunks without a live block go back to the runs; the others keep their free blocks.
     std::erase_if(list, [this](uint64_t offset) { return chunks_[offset / kChunkBytes].live == 0; });
@@ -176,6 +191,10 @@ void Allocator::trim() {
     chunk = Chunk{};
     return_run(index, 1, true);
   }
+}
+
+void Allocator::trim() {
+  collect_small();
   for (auto& [first, state] : free_runs_) {
     if (!state.second) continue;
     mapping_->release_pages(first * kChunkBytes, state.first * kChunkBytes);

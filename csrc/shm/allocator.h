@@ -55,6 +55,8 @@ class Allocator {
   static size_t class_of(uint64_t bytes);
   static uint64_t class_bytes(size_t size_class);
   std::optional<uint64_t> allocate_small(size_t size_class);
+  // Makes runs of the chunks whose small blocks are all free.
+  void collect_small();
   std::optional<uint64_t> take_run(uint64_t chunks);
   void return_run(uint64_t first, uint64_t chunks, bool dirty);
   void insert_free(uint64_t first, uint64_t chunks, bool dirty);
