@@ -271,6 +271,34 @@ std::shared_ptr<ResponseSender> InferenceRequest::response_sender() {
 
 namespace {
 
+// By hand, because pybind11's conversion of lists costs more than all the rest of a response.
+std::vector<std::shared_ptr<Tensor>> tensors_from(const py::object& outputs) {
+  const auto items = py::reinterpret_steal<py::object>(
+      PySequence_Fast(outputs.ptr(), "output_tensors must be a list of Tensors"));
+  if (!items) throw py::error_already_set();
+  const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(items.ptr()));
+  std::vector<std::shared_ptr<Tensor>> tensors;
+  tensors.reserve(count);
+  for (size_t index = 0; index < count; ++index) {
+    const py::handle item = PySequence_Fast_GET_ITEM(items.ptr(), static_cast<Py_ssize_t>(index));
+    if (!item.is_none() && !py::isinstance<Tensor>(item)) {
+      throw py::type_error("output_tensors must be a list of Tensors, found type " +
+                           type_text(item));
+    }
+    tensors.push_back(item.cast<std::shared_ptr<Tensor>>());
+  }
+  return tensors;
+}
+
+// pybind11 tries everything else before it takes None for a null pointer; that costs microseconds.
+std::shared_ptr<TritonError> error_from(const py::object& error) {
+  if (error.is_none()) return nullptr;
+  if (!py::isinstance<TritonError>(error)) {
+    throw py::type_error("error must be a TritonError, found type " + type_text(error));
+  }
+  return error.cast<std::shared_ptr<TritonError>>();
+}
+
 void bind_response(py::module_& module) {
   py::class_<TritonError, std::shared_ptr<TritonError>> error(
       module, "TritonError", "An error with one of Triton's codes.");
@@ -284,9 +312,12 @@ void bind_response(py::module_& module) {
   for (int code = 0; code <= base::kMaxCode; ++code) error.attr(names[code]) = code;
   py::class_<InferenceResponse, std::shared_ptr<InferenceResponse>>(module, "InferenceResponse",
                                                                     "One answer to one request.")
-      .def(py::init<std::vector<std::shared_ptr<Tensor>>, std::shared_ptr<TritonError>,
-                    const py::object&>(),
-           py::arg("output_tensors") = py::list(), py::arg("error") = py::none(),
+      .def(py::init([](const py::object& outputs, const py::object& error,
+                       const py::object& parameters) {
+             return std::make_shared<InferenceResponse>(tensors_from(outputs), error_from(error),
+                                                        parameters);
+           }),
+           py::arg("output_tensors") = py::tuple(), py::arg("error") = py::none(),
            py::arg("parameters") = py::none())
       .def("output_tensors", &InferenceResponse::outputs)
       .def("has_error",
