@@ -40,9 +40,10 @@ std::string_view encoding_name(Encoding encoding) {
 }
 
 Encoding parse_encoding(std::string_view name) {
-  if (name.empty() || equals_ignoring_case(name, "identity")) return Encoding::kIdentity;
-  if (equals_ignoring_case(name, "gzip")) return Encoding::kGzip;
-  if (equals_ignoring_case(name, "deflate")) return Encoding::kDeflate;
+  // In small letters only, as in Triton.
+  if (name.empty() || name == "identity") return Encoding::kIdentity;
+  if (name == "gzip") return Encoding::kGzip;
+  if (name == "deflate") return Encoding::kDeflate;
   return Encoding::kUnsupported;
 }
 
@@ -106,7 +107,8 @@ base::Status Inflater::feed(std::span<const uint8_t> input,
 }
 
 base::Status Inflater::finish() const {
-  if (ended_ || !fed_) return {};
+  if (ended_) return {};
+  if (!fed_) return base::invalid_argument("nothing to be decompressed");
   return broken(*stream_);
 }
 

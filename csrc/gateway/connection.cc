@@ -201,7 +201,7 @@ void Connection::begin() {
     } else if (name.size() == 16 && equals_ignoring_case(name, "content-encoding")) {
       head.content_encoding = parser_.value(index);
     } else if (name.size() == 31 && equals_ignoring_case(name, "inference-header-content-length")) {
-      head.inference_header_length = parser_.value(index);
+      if (!head.inference_header_length) head.inference_header_length = parser_.value(index);
     }
   }
   head.expects_continue = equals_ignoring_case(expectation, "100-continue") && !http10_;

@@ -132,7 +132,10 @@ void Gateway::turn(int max_wait_ms) {
   const bool records = take_records();
   backlog_ = link_.flush();
   busy_ = events > 0 || records;
-  if (now_ns >= next_sweep_ns_) sweep();
+  if (now_ns >= next_sweep_ns_) {
+    next_sweep_ns_ = now_ns + kSecondNs;
+    sweep_at(now_s);
+  }
   retry_listeners();
   check_drained();
   buried_.clear();
@@ -166,12 +169,11 @@ int Gateway::wait_ms(int max_wait_ms) const {
 }
 
 // Time-outs are coarse: once a second.
-void Gateway::sweep() {
-  next_sweep_ns_ = now_ns + kSecondNs;
+void Gateway::sweep_at(uint32_t second) {
   std::vector<Connection*> all;
   for (const auto& connection : connections_) all.push_back(connection.get());
-  for (Connection* const connection : all) connection->sweep(now_s);
-  proxy_.sweep(now_s);
+  for (Connection* const connection : all) connection->sweep(second);
+  proxy_.sweep(second);
   if (!serving_ || draining || connections_.size() >= settings.max_connections) return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
 }

@@ -61,6 +61,8 @@ class Gateway final : public Host {
   void stop();
   // One turn; waits at most `max_wait_ms` (-1: as long as nothing happens).
   void turn(int max_wait_ms);
+  // What happens once a second: ends what took too long, by this clock (tests let time pass with it).
+  void sweep_at(uint32_t second);
 
   // A client that is connected already (also used by tests: any stream socket).
   void adopt(base::UniqueFd fd);
@@ -82,7 +84,6 @@ class Gateway final : public Host {
 
   bool take_records();
   void update_time();
-  void sweep();
   void retry_listeners();
   void check_drained();
   int wait_ms(int max_wait_ms) const;

@@ -175,8 +175,10 @@ Step HttpParser::finish(BodyTarget* target) {
 // What is left of the ways to make two servers disagree about where a request ends.
 bool HttpParser::check_head() {
   if (parser_.type != HTTP_REQUEST) return true;
+  if (parser_.http_major == 0) error_ = "a request line must name its version of HTTP";
   uint32_t codings = 0;
   for (size_t index = 0; index < headers_.size(); ++index) {
+    if (headers_[index].name.length == 0) error_ = "a header has no name";
     if (headers_[index].name.length != 17 || !equals_ignoring_case(name(index), "transfer-encoding")) continue;
     ++codings;
     if (!equals_ignoring_case(value(index), "chunked")) error_ = "Transfer-Encoding must be 'chunked'";

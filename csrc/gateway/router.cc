@@ -15,10 +15,19 @@ bool all_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+// Of a target in absolute form (for proxies) what follows the authority, without the query.
+std::string_view path_of(std::string_view target) {
+  if (target.starts_with("http://")) {
+    const size_t slash = target.find('/', 7);
+    target = slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
+  }
+  return target.substr(0, target.find('?'));
+}
+
 }  // namespace
 
 Route find_route(std::string_view target) {
-  const std::string_view path = target.substr(0, target.find('?'));
+  const std::string_view path = path_of(target);
   if (path == "/v2/health/live") return {RouteKind::kLive, {}, {}};
   if (!path.starts_with(kModels) || !path.ends_with(kInfer)) return {};
   std::string_view middle = path.substr(kModels.size());
@@ -35,7 +44,7 @@ Route find_route(std::string_view target) {
 }
 
 std::string_view category_of(std::string_view target) {
-  const std::string_view path = target.substr(0, target.find('?'));
+  const std::string_view path = path_of(target);
   if (path == "/v2") return "metadata";
   if (path.starts_with("/v2/health/")) return "health";
   if (path.starts_with("/v2/repository/")) return "model-repository";
