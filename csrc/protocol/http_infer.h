@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,18 +16,10 @@
 
 #include "base/status.h"
 #include "model/spec.h"
-#include "shm/allocator.h"
-#include "shm/region.h"
+#include "protocol/infer_request.h"
 #include "shm/table.h"
 
 namespace pyserver::protocol {
-
-// Our own region, in which tensors that arrive as JSON are built.
-struct OwnMemory {
-  uint32_t peer = 0;
-  const shm::Mapping* mapping = nullptr;
-  shm::Allocator* allocator = nullptr;
-};
 
 struct BodyView {
   uint64_t offset = 0;  // of the (already decompressed) body in our region
@@ -38,32 +29,6 @@ struct BodyView {
   std::optional<std::string_view>
       header_length;             // text of Inference-Header-Content-Length, if it came
   uint64_t max_input_bytes = 0;  // --http-max-input-size; 0: no limit
-};
-
-// How one requested output is to be sent.
-struct OutputWish {
-  std::string name;
-  bool binary = false;
-  uint32_t classification = 0;  // 0: no
-};
-
-struct DecodedRequest {
-  shm::RequestBuilder table;  // everything but finish() is done
-  // Allocated by decode() in our region; the gateway frees them with the request (also when decode() refuses).
-  std::vector<uint64_t> blocks;
-  std::vector<OutputWish> wishes;  // empty: all outputs, with `binary_default`
-  bool binary_default = false;
-  std::string request_id;
-  uint32_t batch_size = 1;
-  uint8_t flags = 0;  // shm::kSequenceStart, kSequenceEnd
-  uint64_t signature = 0;
-  uint64_t timeout_us = 0;
-  uint64_t priority = 0;
-  uint64_t payload_bytes = 0;
-  // Makes it as new, keeping its storage; `blocks` are forgotten, not freed. Must be called before it is decoded into again.
-  void clear();
-  // The same without touching `blocks`.
-  void clear_content();
 };
 
 // Decodes and checks the whole request (spec 1.5, 1.6, 1.8). Statuses carry Triton's texts. One decoder per thread: it keeps its
@@ -86,10 +51,6 @@ class InferDecoder {
   std::unique_ptr<Parts> parts_;
   bool exact_only_ = false;
 };
-
-// Finds the bytes of a tensor of a response: checked against its region; nullopt when the place is no longer there or out of
-// range.
-using FindBytes = std::function<std::optional<std::span<const uint8_t>>(const shm::TensorEntry&)>;
 
 struct EncodedResponse {
   std::string json;                              // the JSON part

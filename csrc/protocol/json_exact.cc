@@ -16,10 +16,6 @@ namespace pyserver::protocol {
 
 namespace {
 
-base::Status no_region(std::string_view region) {
-  return base::not_found("Unable to find shared memory region: '" + std::string(region) + "'");
-}
-
 // The shared-memory members of an input's or output's parameters.
 struct SharedMemoryFields {
   bool used = false;
@@ -376,12 +372,6 @@ base::Status json_input_too_large(std::string_view input, uint64_t bytes, uint64
       "JSON input '" + std::string(input) + "' has a byte_size (" + std::to_string(bytes) +
       " bytes) that exceeds the maximum allowed value of " + std::to_string(limit) +
       " bytes. Use --http-max-input-size to increase the limit.");
-}
-
-base::Status out_of_tensor_memory(std::string_view input, uint64_t bytes) {
-  return base::unavailable("the memory for requests is full: no room for the " +
-                           std::to_string(bytes) + " bytes of input '" + std::string(input) +
-                           "'; try again later");
 }
 
 }  // namespace pyserver::protocol

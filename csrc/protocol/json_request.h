@@ -68,6 +68,5 @@ constexpr bool may_hold(uint64_t text_bytes, int64_t elements) {
 }
 
 base::Status json_input_too_large(std::string_view input, uint64_t bytes, uint64_t limit);
-base::Status out_of_tensor_memory(std::string_view input, uint64_t bytes);
 
 }  // namespace pyserver::protocol

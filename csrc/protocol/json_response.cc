@@ -1,14 +1,12 @@
 // From a response table to the JSON part and the list of binary parts.
-#include <cstring>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include "model/shapes.h"
 #include "protocol/classification.h"
 #include "protocol/http_infer.h"
 #include "protocol/json_text.h"
 #include "protocol/response_data.h"
+#include "protocol/response_output.h"
 
 namespace pyserver::protocol {
 
@@ -25,11 +23,8 @@ class Encoder {
  private:
   void head();
   void parameters();
-  const OutputWish* find_wish(std::string_view name, size_t hint) const;
   base::Status output(const shm::TensorEntry& entry, bool binary, uint32_t classes);
-  base::Status classes(std::string_view name, const model::TensorSpec* spec,
-                       base::Datatype datatype, std::span<const int64_t> shape,
-                       std::span<const uint8_t> bytes, bool binary, uint32_t count);
+  base::Status classes(const ResponseOutput& output, bool binary, uint32_t count);
   void describe(std::string_view name, base::Datatype datatype, std::span<const int64_t> shape);
   void attach(std::span<const uint8_t> bytes);
 
@@ -52,7 +47,7 @@ base::Status Encoder::run() {
     bool binary = request_.binary_default;
     uint32_t classes = 0;
     if (!request_.wishes.empty()) {
-      const OutputWish* wished = find_wish(response_.text(entry.name), hint++);
+      const OutputWish* wished = find_wish(request_.wishes, response_.text(entry.name), hint++);
       if (wished == nullptr) continue;
       binary = wished->binary;
       classes = wished->classification;
@@ -106,65 +101,32 @@ void Encoder::parameters() {
   json += "},";
 }
 
-const OutputWish* Encoder::find_wish(std::string_view name, size_t hint) const {
-  const std::vector<OutputWish>& wishes = request_.wishes;
-  size_t index = hint < wishes.size() ? hint : 0;
-  for (size_t step = 0; step < wishes.size(); ++step) {
-    if (wishes[index].name == name) return &wishes[index];
-    if (++index == wishes.size()) index = 0;
-  }
-  return nullptr;
-}
-
 base::Status Encoder::output(const shm::TensorEntry& entry, bool binary, uint32_t classes) {
-  const std::string_view name = response_.text(entry.name);
-  const model::TensorSpec* spec =
-      entry.index < model_.outputs.size() ? &model_.outputs[entry.index] : nullptr;
-  std::span<const int64_t> shape = response_.shape(entry);
-  if (spec != nullptr && spec->reshape &&
-      model::undo_reshape(*spec, model_.max_batch_size > 0, shape, &shape_)) {
-    shape = shape_;
-  }
-  std::span<const uint8_t> bytes;
-  if (entry.byte_size > 0) {
-    const std::optional<std::span<const uint8_t>> found = find_(entry);
-    if (!found) {
-      return base::internal_error("the bytes of output '" + std::string(name) + "' of model '" +
-                                  model_.name + "' are no longer there");
-    }
-    bytes = *found;
-  }
-  if (classes > 0) {
-    return this->classes(name, spec, entry.datatype, shape, bytes, binary, classes);
-  }
-  describe(name, entry.datatype, shape);
+  ResponseOutput output;
+  base::Status status = read_output(model_, response_, entry, find_, &shape_, &output);
+  if (!status.ok()) return status;
+  if (classes > 0) return this->classes(output, binary, classes);
+  describe(output.name, output.datatype, output.shape);
   if (binary) {
-    attach(bytes);
+    attach(output.bytes);
   } else {
     out_.json += ",\"data\":";
-    base::Status status = append_json_data(name, entry.datatype, shape, bytes, &out_.json);
+    status = append_json_data(output.name, output.datatype, output.shape, output.bytes, &out_.json);
     if (!status.ok()) return status;
   }
   out_.json += '}';
   return {};
 }
 
-base::Status Encoder::classes(std::string_view name, const model::TensorSpec* spec,
-                              base::Datatype datatype, std::span<const int64_t> shape,
-                              std::span<const uint8_t> bytes, bool binary, uint32_t count) {
+base::Status Encoder::classes(const ResponseOutput& output, bool binary, uint32_t count) {
   Classification result;
-  base::Status status =
-      classify(spec, name, datatype, model_.max_batch_size > 0, shape, bytes, count, &result);
+  base::Status status = classify_output(model_, output, count, &result);
   if (!status.ok()) return status;
-  describe(name, base::Datatype::kBytes, result.shape);
+  describe(output.name, base::Datatype::kBytes, result.shape);
   std::string& json = out_.json;
   if (binary) {
     std::string& kept = out_.kept.emplace_back();
-    for (const std::string& text : result.texts) {
-      const auto length = static_cast<uint32_t>(text.size());
-      kept.append(reinterpret_cast<const char*>(&length), sizeof length);
-      kept += text;
-    }
+    append_texts(result, &kept);
     attach({reinterpret_cast<const uint8_t*>(kept.data()), kept.size()});
   } else {
     json += ",\"data\":[";

@@ -1,11 +1,13 @@
-// Where the bytes of a request's tensors are: behind the JSON in the body, or in blocks made for tensors that came as JSON.
+// Where the bytes of a request's tensors are: behind the JSON in the body, or in blocks made for tensors that came in another form.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
-#include "protocol/http_infer.h"
+#include "base/status.h"
+#include "protocol/infer_request.h"
 #include "shm/table.h"
 
 namespace pyserver::protocol {
@@ -33,7 +35,7 @@ class BinarySection {
   uint64_t left_ = 0;
 };
 
-// Makes blocks for JSON tensors and notes them in the request, which owns them.
+// Makes blocks for such tensors and notes them in the request, which owns them.
 class TensorMemory {
  public:
   TensorMemory(const OwnMemory& memory, std::vector<uint64_t>* blocks)
@@ -60,5 +62,8 @@ class TensorMemory {
   std::vector<uint64_t>* blocks_;
   size_t mark_;
 };
+
+base::Status out_of_tensor_memory(std::string_view input, uint64_t bytes);
+base::Status no_region(std::string_view region);
 
 }  // namespace pyserver::protocol
