@@ -64,6 +64,7 @@ constexpr uint32_t element_byte_size(Datatype datatype) {
 
 constexpr std::optional<Datatype> datatype_from_wire(std::string_view wire) {
   for (uint8_t number = 1; number <= kMaxDatatype; ++number) {
+    // cppcheck-suppress containerOutOfBounds; it takes the array for one element shorter
     if (kDatatypes[number].wire == wire) return static_cast<Datatype>(number);
   }
   return std::nullopt;

@@ -34,8 +34,8 @@ base::Status element_count_overflow(std::string_view input, std::span<const int6
 }
 
 base::Status byte_size_overflow(std::string_view input, int64_t elements, base::Datatype datatype) {
-  return base::invalid_argument("byte size overflow for input '" + std::string(input) + "': " +
-                                std::to_string(elements) + " elements of " +
+  return base::invalid_argument("byte size overflow for input '" + std::string(input) +
+                                "': " + std::to_string(elements) + " elements of " +
                                 std::string(base::wire_name(datatype)) +
                                 " exceed maximum size of " + std::to_string(INT64_MAX) + " bytes");
 }
