@@ -38,7 +38,6 @@ void Connection::on_events(uint32_t events) {
     const bool first = !input_ended_;
     input_ended_ = true;
     if (first && state_ == State::kAnswering && exchange_ != nullptr && host_->now_ns - began_ns_ > kGraceNs) {
-      ++host_->counters.cancelled;
       exchange_->client_left();
     }
   }
@@ -191,6 +190,7 @@ void Connection::begin() {
   head.has_content_length = parser_.has_content_length();
   head.content_length = body_left_ = parser_.content_length();
   keep_alive_ = parser_.keep_alive() && !host_->draining;
+  head_only_ = head.method == HTTP_HEAD;
   std::string_view expectation;
   for (size_t index = 0; index < parser_.header_count(); ++index) {
     const std::string_view name = parser_.name(index);

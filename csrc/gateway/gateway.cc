@@ -174,8 +174,17 @@ void Gateway::sweep_at(uint32_t second) {
   for (const auto& connection : connections_) all.push_back(connection.get());
   for (Connection* const connection : all) connection->sweep(second);
   proxy_.sweep(second);
+  give_back_memory();
   if (!serving_ || draining || connections_.size() >= settings.max_connections) return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
+}
+
+// After some seconds without a request, what was kept warm for the next one goes back to the system.
+void Gateway::give_back_memory() {
+  constexpr uint32_t kIdleSweeps = 10;
+  const uint64_t seen = std::exchange(seen_requests_, counters.infer_requests);
+  idle_sweeps_ = seen == seen_requests_ && infer_.inflight() == 0 ? idle_sweeps_ + 1 : 0;
+  if (idle_sweeps_ == kIdleSweeps && link_.session() != nullptr) link_.session()->allocator.trim();
 }
 
 // The sockets are bound early, so that they are ours, but listen only when the server is ready.

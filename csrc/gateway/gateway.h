@@ -85,6 +85,7 @@ class Gateway final : public Host {
   bool take_records();
   void update_time();
   void retry_listeners();
+  void give_back_memory();
   void check_drained();
   int wait_ms(int max_wait_ms) const;
   bool restricted(const RequestHead& head, Refusal* refusal) const;
@@ -106,6 +107,8 @@ class Gateway final : public Host {
   bool backlog_ = false;  // core does not keep up
   bool early_ = false;    // a listening socket does not listen yet
   uint64_t next_sweep_ns_ = 0;
+  uint64_t seen_requests_ = 0;  // at the last sweep
+  uint32_t idle_sweeps_ = 0;
 };
 
 }  // namespace pyserver::gateway
