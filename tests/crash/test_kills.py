@@ -108,8 +108,9 @@ def test_ten_kills_under_load_cost_only_what_was_in_flight(server: Pyserver, rol
             back_s = time.monotonic() - killed_s
             assert back_s < BACK_WITHIN_S, f"service was back only after {back_s:.2f} s"
             wait_until(
-                lambda: {k: len(p) for k, p in processes_by_role(server.pid).items()}
-                == shape_before,
+                lambda: (
+                    {k: len(p) for k, p in processes_by_role(server.pid).items()} == shape_before
+                ),
                 what="all processes to be there again",
             )
     assert complaints(load.outcomes, connections_may_break=role == "frontend") == []
@@ -123,8 +124,9 @@ def test_ten_kills_under_load_cost_only_what_was_in_flight(server: Pyserver, rol
     _expect_nothing_leaked(port)
     for pid, before in held_before.items():
         wait_until(
-            lambda p=pid, b=before: holdings(p).regions <= b.regions
-            and holdings(p).fds <= b.fds + 1,
+            lambda p=pid, b=before: (
+                holdings(p).regions <= b.regions and holdings(p).fds <= b.fds + 1
+            ),
             what=f"process {pid} to hold no more than before ({before}), not {holdings(pid)}",
         )
 

@@ -1,0 +1,40 @@
+"""One server with the models that stock clients are tried on, shared by all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.targets.pyserver import Pyserver
+
+HERE = Path(__file__).parent
+REPOSITORIES = (HERE / "models", HERE.parent / "oracle" / "models")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
+    """A server in explicit mode with every model of the two repositories loaded."""
+    running = Pyserver(tmp_path_factory.mktemp("e2e") / "server.log")
+    running.start(
+        REPOSITORIES[0],
+        extra=[
+            f"--model-repository={REPOSITORIES[1]}",
+            "--model-control-mode=explicit",
+            "--load-model=*",
+        ],
+    )
+    try:
+        running.wait_ready()
+        yield running
+        assert running.running(), running.log_tail()
+    finally:
+        code = running.stop()
+    assert code == 0, running.log_tail()
+
+
+@pytest.fixture(scope="session")
+def address(server: Pyserver) -> str:
+    assert server.ports is not None
+    return f"127.0.0.1:{server.ports.http}"
