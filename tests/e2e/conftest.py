@@ -1,4 +1,4 @@
-"""One server with the models that stock clients are tried on, shared by all tests of this folder."""
+"""One server with the models that stock clients are tried on, shared by all tests here."""
 
 from __future__ import annotations
 
