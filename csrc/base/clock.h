@@ -1,8 +1,8 @@
 // Monotonic and wall time as integers. Only loops call these; everything below them takes time as an argument.
 #pragma once
 
-#include <ctime>
 #include <cstdint>
+#include <ctime>
 
 namespace pyserver::base {
 

@@ -29,7 +29,8 @@ engine::ModelSettings settings_from(const py::dict& given) {
   settings.version = given["version"].cast<int64_t>();
   settings.policy = given["policy"].cast<std::string>();
   settings.queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
-  settings.queue.preferred_batch_sizes = given["preferred_batch_sizes"].cast<std::vector<uint32_t>>();
+  settings.queue.preferred_batch_sizes =
+      given["preferred_batch_sizes"].cast<std::vector<uint32_t>>();
   settings.queue.max_queue_delay_us = given["max_queue_delay_us"].cast<uint64_t>();
   settings.queue.max_queue_size = given["max_queue_size"].cast<uint64_t>();
   return settings;
@@ -144,50 +145,67 @@ py::dict statistics(engine::Runner& runner, uint32_t handle) {
 void bind_engine(py::module_& module) {
   using engine::Engine;
   using engine::Runner;
-  py::class_<Runner>(module, "Engine", "Core's loop: rings in, policies, rings out, in a thread of its own.")
+  py::class_<Runner>(module, "Engine",
+                     "Core's loop: rings in, policies, rings out, in a thread of its own.")
       .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"))
-      .def_property_readonly("region_fd", &Runner::region_fd, "Core's own region (peer 0); stays the engine's.")
+      .def_property_readonly("region_fd", &Runner::region_fd,
+                             "Core's own region (peer 0); stays the engine's.")
       .def_property_readonly("event_fd", &Runner::event_fd, "Readable when events() has something.")
       .def("start", &Runner::start)
       .def("stop", &Runner::stop, py::call_guard<py::gil_scoped_release>())
       .def("make_peer", &make_peer, py::arg("kind"), py::arg("region_bytes"),
            "(peer id, [rings, core bell, peer bell, region]); the descriptors become the caller's.")
-      .def("retire_peer", &Runner::retire_peer, py::arg("peer"), py::arg("message"), py::call_guard<py::gil_scoped_release>())
-      .def("add_model",
-           [](Runner& runner, uint32_t handle, const py::dict& given) {
-             const engine::ModelSettings settings = settings_from(given);
-             base::Status status;
-             in_engine(runner, [&](Engine& engine, uint64_t) { status = engine.add_model(handle, settings); });
-             raise_if_error(status);
-           },
-           py::arg("handle"), py::arg("settings"))
-      .def("drain_model",
-           [](Runner& runner, uint32_t handle) {
-             in_engine(runner, [&](Engine& engine, uint64_t) { engine.drain_model(handle); });
-           },
-           py::arg("handle"), "Takes nothing new; event ('drained', handle) when all that is in has been answered.")
-      .def("abort_model",
-           [](Runner& runner, uint32_t handle, const std::string& message) {
-             in_engine(runner, [&](Engine& engine, uint64_t now_ns) { engine.abort_model(handle, message, now_ns); });
-           },
-           py::arg("handle"), py::arg("message"), "Refuses what is queued with `message`, then as drain_model.")
-      .def("remove_model",
-           [](Runner& runner, uint32_t handle) {
-             in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_model(handle); });
-           },
-           py::arg("handle"))
-      .def("add_instance",
-           [](Runner& runner, uint32_t handle, uint32_t peer) {
-             base::Status status;
-             in_engine(runner, [&](Engine& engine, uint64_t) { status = engine.add_instance(handle, peer); });
-             raise_if_error(status);
-           },
-           py::arg("handle"), py::arg("peer"))
-      .def("remove_instance",
-           [](Runner& runner, uint32_t peer) {
-             in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_instance(peer); });
-           },
-           py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
+      .def("retire_peer", &Runner::retire_peer, py::arg("peer"), py::arg("message"),
+           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "add_model",
+          [](Runner& runner, uint32_t handle, const py::dict& given) {
+            const engine::ModelSettings settings = settings_from(given);
+            base::Status status;
+            in_engine(runner, [&](Engine& engine, uint64_t) {
+              status = engine.add_model(handle, settings);
+            });
+            raise_if_error(status);
+          },
+          py::arg("handle"), py::arg("settings"))
+      .def(
+          "drain_model",
+          [](Runner& runner, uint32_t handle) {
+            in_engine(runner, [&](Engine& engine, uint64_t) { engine.drain_model(handle); });
+          },
+          py::arg("handle"),
+          "Takes nothing new; event ('drained', handle) when all that is in has been answered.")
+      .def(
+          "abort_model",
+          [](Runner& runner, uint32_t handle, const std::string& message) {
+            in_engine(runner, [&](Engine& engine, uint64_t now_ns) {
+              engine.abort_model(handle, message, now_ns);
+            });
+          },
+          py::arg("handle"), py::arg("message"),
+          "Refuses what is queued with `message`, then as drain_model.")
+      .def(
+          "remove_model",
+          [](Runner& runner, uint32_t handle) {
+            in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_model(handle); });
+          },
+          py::arg("handle"))
+      .def(
+          "add_instance",
+          [](Runner& runner, uint32_t handle, uint32_t peer) {
+            base::Status status;
+            in_engine(runner, [&](Engine& engine, uint64_t) {
+              status = engine.add_instance(handle, peer);
+            });
+            raise_if_error(status);
+          },
+          py::arg("handle"), py::arg("peer"))
+      .def(
+          "remove_instance",
+          [](Runner& runner, uint32_t peer) {
+            in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_instance(peer); });
+          },
+          py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
       .def("statistics", &statistics, py::arg("handle"))
       .def("counters",
            [](Runner& runner) {

@@ -54,7 +54,8 @@ Peer* Engine::idle_instance(const Model& model) const {
     if (best->executing == 0) return best;
   }
   if (best == nullptr) return nullptr;
-  const bool quick = model.queue_is_direct && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
+  const bool quick =
+      model.queue_is_direct && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
   return best->executing < (quick ? kAheadWhenQuick : 1) ? best : nullptr;
 }
 
@@ -115,7 +116,8 @@ void Engine::send_batch(Model* model, Peer* instance, uint64_t now_ns) {
 }
 
 void Engine::check_drained(Model* model) {
-  if (model->accepting || model->running > 0 || model->policy->queued() > 0 || model->drained) return;
+  if (model->accepting || model->running > 0 || model->policy->queued() > 0 || model->drained)
+    return;
   model->drained = true;
   events_.push_back({Event::Kind::kDrained, model->handle, {}});
 }

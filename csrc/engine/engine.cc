@@ -127,8 +127,9 @@ base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id) {
   const auto found = models_.find(handle);
   Peer* instance = peer(peer_id);
   if (found == models_.end() || instance == nullptr || instance->kind != PeerKind::kInstance) {
-    return base::internal_error("cannot add instance " + std::to_string(peer_id) + " to model handle " +
-                                std::to_string(handle) + ": no such model or instance");
+    return base::internal_error("cannot add instance " + std::to_string(peer_id) +
+                                " to model handle " + std::to_string(handle) +
+                                ": no such model or instance");
   }
   instance->model = found->second.get();
   instance->leaving = false;

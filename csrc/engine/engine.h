@@ -37,20 +37,20 @@ struct Peer;
 struct Batch;
 
 struct Request : sched::Request {
-  uint64_t ticket = 0;          // ours: generation << 32 | slot
+  uint64_t ticket = 0;  // ours: generation << 32 | slot
   uint64_t submitter_ticket = 0;
   uint64_t table_offset = 0;
   uint32_t table_bytes = 0;
   uint8_t flags = 0;
   bool live = false;
-  bool answered = false;        // the final reply went out
-  bool released = false;        // the instance no longer reads the request's memory
-  Peer* submitter = nullptr;    // nullptr: it died, or left
-  Peer* instance = nullptr;     // while executing
+  bool answered = false;      // the final reply went out
+  bool released = false;      // the instance no longer reads the request's memory
+  Peer* submitter = nullptr;  // nullptr: it died, or left
+  Peer* instance = nullptr;   // while executing
   Model* model = nullptr;
   Batch* batch = nullptr;
-  uint32_t batch_index = 0;          // in batch->requests
-  Request* peer_next = nullptr;      // among the submitter's requests
+  uint32_t batch_index = 0;      // in batch->requests
+  Request* peer_next = nullptr;  // among the submitter's requests
   Request* peer_previous = nullptr;
 };
 
@@ -58,21 +58,22 @@ struct Batch {
   uint64_t id = 0;
   Model* model = nullptr;
   Peer* instance = nullptr;
-  uint32_t open = 0;            // requests not yet answered
-  bool done = false;            // execute returned
-  bool closed = false;          // done and all answered: counted in the statistics; lives on for requests not yet released
+  uint32_t open = 0;  // requests not yet answered
+  bool done = false;  // execute returned
+  bool closed =
+      false;  // done and all answered: counted in the statistics; lives on for requests not yet released
   uint64_t dispatched_ns = 0;
   std::vector<Request*> requests;  // those not gone yet
   FinishedBatch figures;
 };
 
 struct Lease {
-  Peer* owner = nullptr;        // nullptr: core itself, or the owner died
+  Peer* owner = nullptr;  // nullptr: core itself, or the owner died
   bool core_owned = false;
   Peer* holder = nullptr;
   uint64_t cookie = 0;
   uint32_t generation = 0;
-  uint32_t next = 0;            // in the holder's list, or the free list
+  uint32_t next = 0;  // in the holder's list, or the free list
   uint32_t previous = 0;
 };
 
@@ -83,15 +84,15 @@ struct Peer {
   PeerKind kind = PeerKind::kFrontend;
   shm::ChannelEnd channel;
   shm::Mapping region;
-  Request* requests = nullptr;     // what it submitted
-  uint32_t leases = 0;             // first lease that it holds; 0: none
-  Model* model = nullptr;          // of an instance
+  Request* requests = nullptr;  // what it submitted
+  uint32_t leases = 0;          // first lease that it holds; 0: none
+  Model* model = nullptr;       // of an instance
   std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
-  size_t executing = 0;            // batches whose execute has not returned
-  size_t unclosed = 0;             // batches that still owe an answer
-  bool leaving = false;            // no new batches
-  bool dirty = false;              // something to flush
-  bool broken = false;             // it wrote nonsense; reported once
+  size_t executing = 0;  // batches whose execute has not returned
+  size_t unclosed = 0;   // batches that still owe an answer
+  bool leaving = false;  // no new batches
+  bool dirty = false;    // something to flush
+  bool broken = false;   // it wrote nonsense; reported once
 };
 
 struct ModelSettings {
@@ -107,19 +108,19 @@ struct Model {
   std::unique_ptr<sched::Policy> policy;
   std::vector<Peer*> instances;
   ModelStatistics statistics;
-  uint64_t execution_ns = 0;   // moving average of what a batch takes in its instance
-  uint64_t running = 0;        // batches not yet closed
+  uint64_t execution_ns = 0;  // moving average of what a batch takes in its instance
+  uint64_t running = 0;       // batches not yet closed
   bool accepting = true;
-  bool drained = false;        // reported once
+  bool drained = false;          // reported once
   bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size
-  bool dirty = false;          // waits in the list for dispatch
+  bool dirty = false;            // waits in the list for dispatch
   uint64_t wake_ns = sched::kNever;
 };
 
 // What the control plane wants to hear.
 struct Event {
   enum class Kind : uint8_t { kIdle, kBroken, kDrained } kind;
-  uint32_t id;          // peer, or handle of the model
+  uint32_t id;  // peer, or handle of the model
   std::string message;
 };
 
@@ -130,8 +131,8 @@ struct Counters {
   uint64_t live_batches = 0;
   uint64_t peers = 0;
   uint64_t models = 0;
-  uint64_t own_bytes = 0;       // of core's own region
-  uint64_t violations = 0;      // records that made no sense
+  uint64_t own_bytes = 0;   // of core's own region
+  uint64_t violations = 0;  // records that made no sense
   uint64_t submitted = 0;
   uint64_t refused = 0;
 };
@@ -192,7 +193,8 @@ class Engine {
   void erase_if_over(Batch* batch);
   void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);
   void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns);
-  void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message, uint8_t flags);
+  void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,
+                  uint8_t flags);
   std::string request_prefix(const Request& request) const;
 
   // leases.cc
@@ -213,15 +215,16 @@ class Engine {
   shm::Allocator own_memory_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by id; ids only grow
   std::unordered_map<uint32_t, std::unique_ptr<Model>> models_;
-  std::deque<Request> slots_;                 // addresses are stable
+  std::deque<Request> slots_;  // addresses are stable
   std::vector<uint32_t> free_slots_;
-  std::vector<Lease> leases_;                 // slot 0 is never used
+  std::vector<Lease> leases_;  // slot 0 is never used
   uint32_t free_lease_ = 0;
   std::vector<Model*> dirty_models_;
   std::vector<Peer*> dirty_peers_;
   std::priority_queue<std::pair<uint64_t, uint32_t>, std::vector<std::pair<uint64_t, uint32_t>>,
-                      std::greater<>> timers_;  // (wake_ns, handle); stale entries are skipped
-  std::vector<sched::Request*> formed_;       // scratch of dispatch
+                      std::greater<>>
+      timers_;                           // (wake_ns, handle); stale entries are skipped
+  std::vector<sched::Request*> formed_;  // scratch of dispatch
   shm::ResponseBuilder error_table_;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;

@@ -33,7 +33,8 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   ++counters_.submitted;
   if (!from->region.contains(record.table_offset, record.table_bytes)) {
     violation(from, "it submitted a table outside its region");
-    return send_error(from, record.ticket, base::Code::kInternal, "the request's table lies outside its region",
+    return send_error(from, record.ticket, base::Code::kInternal,
+                      "the request's table lies outside its region",
                       shm::kFinal | shm::kReleasedFlag);
   }
   const auto found = models_.find(record.model);
@@ -44,7 +45,8 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
             ? std::string("the model was unloaded while the request was on its way")
             : "Request for unknown model: '" + found->second->settings.name + "' version " +
                   std::to_string(found->second->settings.version) + " is not at ready state";
-    return send_error(from, record.ticket, base::Code::kUnavailable, message, shm::kFinal | shm::kReleasedFlag);
+    return send_error(from, record.ticket, base::Code::kUnavailable, message,
+                      shm::kFinal | shm::kReleasedFlag);
   }
   Model* model = found->second.get();
   Request* request = make_request(from);
@@ -58,14 +60,16 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   request->timeout_us = record.timeout_us;
   request->priority = record.priority;
   const base::Status status = model->policy->add(request, now_ns);
-  if (!status.ok()) return refuse(request, status.code(), request_prefix(*request) + status.message(), now_ns);
+  if (!status.ok())
+    return refuse(request, status.code(), request_prefix(*request) + status.message(), now_ns);
   mark_dirty(model);
 }
 
 void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
   // Rare, and a peer has few requests in flight: a walk is cheaper than keeping an index for every request.
   Request* request = from->requests;
-  while (request != nullptr && request->submitter_ticket != record.ticket) request = request->peer_next;
+  while (request != nullptr && request->submitter_ticket != record.ticket)
+    request = request->peer_next;
   if (request == nullptr) return;  // answered meanwhile
   if (request->queued) {
     request->model->policy->remove(request);
@@ -81,7 +85,8 @@ void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
 void Engine::give_back(Peer* from, const shm::Return& record) {
   const auto slot = static_cast<uint32_t>(record.lease);
   const auto generation = static_cast<uint32_t>(record.lease >> 32);
-  if (slot == 0 || slot >= leases_.size() || leases_[slot].generation != generation || leases_[slot].holder != from) {
+  if (slot == 0 || slot >= leases_.size() || leases_[slot].generation != generation ||
+      leases_[slot].holder != from) {
     return violation(from, "it returned a lease that it does not hold");
   }
   end_lease(slot);
@@ -93,7 +98,8 @@ void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
     return violation(from, "it answered a request that it does not have");
   }
   const bool empty = (record.flags & shm::kEmpty) != 0;
-  if ((!empty && !from->region.contains(record.table_offset, record.table_bytes)) || record.code > base::kMaxCode) {
+  if ((!empty && !from->region.contains(record.table_offset, record.table_bytes)) ||
+      record.code > base::kMaxCode) {
     violation(from, "it answered with a table outside its region");
     request->released = request->released || (record.flags & shm::kReleasedFlag) != 0;
     if (request->submitter != nullptr) {
@@ -154,9 +160,11 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record) {
   figures.compute_output_start_ns = record.compute_output_start_ns;
   figures.compute_end_ns = record.compute_end_ns;
   Model* model = batch->model;
-  const uint64_t took_ns =
-      record.compute_end_ns > record.compute_start_ns ? record.compute_end_ns - record.compute_start_ns : 0;
-  model->execution_ns = model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
+  const uint64_t took_ns = record.compute_end_ns > record.compute_start_ns
+                               ? record.compute_end_ns - record.compute_start_ns
+                               : 0;
+  model->execution_ns =
+      model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
   mark_dirty(model);
   close_if_over(batch);
   erase_if_over(batch);

@@ -134,17 +134,21 @@ void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t no
   erase_if_over(batch);
 }
 
-void Engine::refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns) {
+void Engine::refuse(Request* request, base::Code code, const std::string& message,
+                    uint64_t now_ns) {
   ++counters_.refused;
   if (request->submitter != nullptr) {
-    send_error(request->submitter, request->submitter_ticket, code, message, shm::kFinal | shm::kReleasedFlag);
+    send_error(request->submitter, request->submitter_ticket, code, message,
+               shm::kFinal | shm::kReleasedFlag);
   }
-  const uint64_t took_ns = request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
+  const uint64_t took_ns =
+      request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
   request->model->statistics.fail.add(1, took_ns);
   forget_request(request);
 }
 
-void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message, uint8_t flags) {
+void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,
+                        uint8_t flags) {
   error_table_.clear();
   error_table_.set_message(message);
   const std::span<const uint8_t> table = error_table_.finish();

@@ -48,7 +48,8 @@ struct Runner::Command {
   bool done = false;
 };
 
-base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, std::unique_ptr<Runner>* runner) {
+base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes,
+                          std::unique_ptr<Runner>* runner) {
   std::unique_ptr<Runner> made(new Runner());
   base::Status status = shm::make_memfd("pyserver-region-core", region_bytes, &made->region_fd_);
   shm::Mapping region;
@@ -104,7 +105,8 @@ base::Status Runner::make_peer(PeerKind kind, uint64_t region_bytes, PeerFds* fd
   made.id = next_peer_.fetch_add(1, std::memory_order_relaxed);
   base::Status status = shm::ChannelFds::make(made.id, region_bytes, &made.channel);
   if (status.ok()) {
-    status = shm::make_memfd("pyserver-region-" + std::to_string(made.id), region_bytes, &made.region);
+    status =
+        shm::make_memfd("pyserver-region-" + std::to_string(made.id), region_bytes, &made.region);
   }
   shm::ChannelEnd end;
   if (status.ok()) status = shm::ChannelEnd::open(made.channel, shm::Side::kCore, &end);
@@ -113,7 +115,8 @@ base::Status Runner::make_peer(PeerKind kind, uint64_t region_bytes, PeerFds* fd
   if (!status.ok()) return status;
   call([&](Engine& engine, uint64_t) {
     Peer* peer = engine.add_peer(made.id, kind, std::move(end), std::move(region));
-    if (!watch(epoll_.get(), peer->channel.bell(), peer)) status = system_error("cannot watch a doorbell");
+    if (!watch(epoll_.get(), peer->channel.bell(), peer))
+      status = system_error("cannot watch a doorbell");
     active_.push_back(peer);  // the next turn puts it to sleep properly
   });
   if (status.ok()) *fds = std::move(made);
@@ -212,7 +215,8 @@ void Runner::loop() {
     const bool soon = engine_->flush();
     publish_events();
     if (busy || !sleep_all()) {
-      wait(now_ns, now_ns);  // only a look: peers that sleep may have rung while others keep the loop busy
+      wait(now_ns,
+           now_ns);  // only a look: peers that sleep may have rung while others keep the loop busy
       continue;
     }
     const uint64_t asleep_ns = base::monotonic_ns();

@@ -20,7 +20,8 @@ namespace pyserver::engine {
 
 class Runner {
  public:
-  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes, std::unique_ptr<Runner>* runner);
+  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes,
+                           std::unique_ptr<Runner>* runner);
   ~Runner();
 
   void start();

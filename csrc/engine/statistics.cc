@@ -19,7 +19,8 @@ void account(const FinishedBatch& batch, uint64_t wall_ms, ModelStatistics* stat
   const uint64_t output_ns = elapsed(batch.compute_output_start_ns, batch.compute_end_ns);
   const uint64_t times = batch.successes;
   statistics->success.add(times, batch.success_ns);
-  statistics->queue.add(times, elapsed(batch.successful_enqueue_ns, times * batch.compute_start_ns));
+  statistics->queue.add(times,
+                        elapsed(batch.successful_enqueue_ns, times * batch.compute_start_ns));
   statistics->compute_input.add(times, times * input_ns);
   statistics->compute_infer.add(times, times * infer_ns);
   statistics->compute_output.add(times, times * output_ns);

@@ -36,10 +36,10 @@ struct ModelStatistics {
 
 // What is known of a batch when its execution is over and all its requests are answered.
 struct FinishedBatch {
-  uint64_t rows = 0;                   // of all its requests
-  uint64_t successes = 0;              // requests
+  uint64_t rows = 0;       // of all its requests
+  uint64_t successes = 0;  // requests
   uint64_t successful_rows = 0;
-  uint64_t success_ns = 0;             // arrival to final response, summed over successes
+  uint64_t success_ns = 0;  // arrival to final response, summed over successes
   uint64_t failures = 0;
   uint64_t fail_ns = 0;
   uint64_t successful_enqueue_ns = 0;  // sum of the arrival times of the successes

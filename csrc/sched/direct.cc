@@ -10,7 +10,8 @@ class Direct final : public Policy {
   explicit Direct(const PolicySettings& settings) : limit_(settings.max_queue_size) {}
 
   base::Status add(Request* request, uint64_t now_ns) override {
-    if (limit_ != 0 && queue_.size() >= limit_) return base::unavailable("Exceeds maximum queue size");
+    if (limit_ != 0 && queue_.size() >= limit_)
+      return base::unavailable("Exceeds maximum queue size");
     request->enqueue_ns = now_ns;
     queue_.push_back(request);
     return {};

@@ -22,7 +22,8 @@ class Dynamic final : public Policy {
   }
 
   base::Status add(Request* request, uint64_t now_ns) override {
-    if (limit_ != 0 && queue_.size() >= limit_) return base::unavailable("Exceeds maximum queue size");
+    if (limit_ != 0 && queue_.size() >= limit_)
+      return base::unavailable("Exceeds maximum queue size");
     request->enqueue_ns = now_ns;
     queue_.push_back(request);
     if (cursor_ == nullptr) cursor_ = request;
@@ -63,7 +64,8 @@ class Dynamic final : public Policy {
         full_ = true;  // nothing that comes later can join before these have gone
         return;
       }
-      if (pending_ > 0 && rows > largest_preferred_ && preferred_pending_ == 0) preferred_pending_ = pending_;
+      if (pending_ > 0 && rows > largest_preferred_ && preferred_pending_ == 0)
+        preferred_pending_ = pending_;
       rows_ = rows;
       ++pending_;
       cursor_ = cursor_->next;
@@ -91,11 +93,11 @@ class Dynamic final : public Policy {
   const uint64_t limit_;
 
   Fifo queue_;
-  Request* cursor_ = nullptr;      // the first request not yet looked at
-  size_t pending_ = 0;             // requests before the cursor
-  uint64_t rows_ = 0;              // their rows
-  size_t preferred_pending_ = 0;   // how many of them make the last preferred size met; 0: none
-  bool full_ = false;              // the request at the cursor cannot join
+  Request* cursor_ = nullptr;     // the first request not yet looked at
+  size_t pending_ = 0;            // requests before the cursor
+  uint64_t rows_ = 0;             // their rows
+  size_t preferred_pending_ = 0;  // how many of them make the last preferred size met; 0: none
+  bool full_ = false;             // the request at the cursor cannot join
   uint64_t wake_ns_ = kNever;
 };
 

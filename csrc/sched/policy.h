@@ -14,14 +14,14 @@ namespace pyserver::sched {
 
 // What a policy may know of a request.
 struct Request {
-  uint32_t batch_size = 1;      // rows; 0 counts as 1 against limits
-  uint64_t signature = 0;       // only equal signatures may share a batch
+  uint32_t batch_size = 1;  // rows; 0 counts as 1 against limits
+  uint64_t signature = 0;   // only equal signatures may share a batch
   uint64_t enqueue_ns = 0;
   uint64_t timeout_us = 0;
   uint64_t priority = 0;
-  Request* next = nullptr;      // the policy's links while the request is queued
+  Request* next = nullptr;  // the policy's links while the request is queued
   Request* previous = nullptr;
-  bool queued = false;          // written by the policy only
+  bool queued = false;  // written by the policy only
 
   uint32_t rows() const { return batch_size == 0 ? 1 : batch_size; }
 };
@@ -43,10 +43,10 @@ class Fifo {
 inline constexpr uint64_t kNever = UINT64_MAX;
 
 struct PolicySettings {
-  uint32_t max_batch_size = 0;                   // 0: the model does not batch
-  std::vector<uint32_t> preferred_batch_sizes;   // dynamic; empty: max_batch_size
-  uint64_t max_queue_delay_us = 0;               // dynamic
-  uint64_t max_queue_size = 0;                   // requests; 0: no limit of the model's own
+  uint32_t max_batch_size = 0;                  // 0: the model does not batch
+  std::vector<uint32_t> preferred_batch_sizes;  // dynamic; empty: max_batch_size
+  uint64_t max_queue_delay_us = 0;              // dynamic
+  uint64_t max_queue_size = 0;                  // requests; 0: no limit of the model's own
 };
 
 class Policy {

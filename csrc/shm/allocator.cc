@@ -16,8 +16,8 @@ namespace {
 }
 
 // Each power of two from 64 on is divided into three steps, which wastes at most a third.
-constexpr uint64_t kClassBytes[] = {64,   128,  192,  256,  320,  384,   448,   512,   640,  768,
-                                    896,  1024, 1280, 1536, 1792, 2048,  2560,  3072,  4096, 5120,
+constexpr uint64_t kClassBytes[] = {64,   128,  192,  256,   320,   384,   448,   512,  640,  768,
+                                    896,  1024, 1280, 1536,  1792,  2048,  2560,  3072, 4096, 5120,
                                     6144, 8192, 9344, 10880, 13056, 16384, 21824, 32768};
 
 }  // namespace
@@ -63,7 +63,8 @@ std::optional<uint64_t> Allocator::allocate(uint64_t bytes) {
   }
   if (!first) return std::nullopt;
   chunks_[*first] = Chunk{Use::kLargeHead, 0, 0, count};
-  for (uint64_t rest = 1; rest < count; ++rest) chunks_[*first + rest] = Chunk{Use::kLargeRest, 0, 0, 0};
+  for (uint64_t rest = 1; rest < count; ++rest)
+    chunks_[*first + rest] = Chunk{Use::kLargeRest, 0, 0, 0};
   used_bytes_ += count * kChunkBytes;
   ++live_blocks_;
   return *first * kChunkBytes;
@@ -106,7 +107,8 @@ void Allocator::free(uint64_t offset) {
     free_blocks_[chunk.size_class].push_back(offset);
     return;
   }
-  if (chunk.use != Use::kLargeHead || offset % kChunkBytes != 0) broken("free of what is not allocated", offset);
+  if (chunk.use != Use::kLargeHead || offset % kChunkBytes != 0)
+    broken("free of what is not allocated", offset);
   const uint64_t count = chunk.chunks;
   for (uint64_t rest = 0; rest < count; ++rest) chunks_[index + rest] = Chunk{};
   used_bytes_ -= count * kChunkBytes;
@@ -183,7 +185,8 @@ void Allocator::return_run(uint64_t first, uint64_t chunks, bool dirty) {
 void Allocator::collect_small() {
   for (auto& list : free_blocks_) {
     // Whole chunks without a live block go back to the runs; the others keep their free blocks.
-    std::erase_if(list, [this](uint64_t offset) { return chunks_[offset / kChunkBytes].live == 0; });
+    std::erase_if(list,
+                  [this](uint64_t offset) { return chunks_[offset / kChunkBytes].live == 0; });
   }
   for (uint64_t index = 0; index < chunks_.size(); ++index) {
     Chunk& chunk = chunks_[index];

@@ -48,8 +48,8 @@ class Allocator {
   struct Chunk {
     Use use = Use::kFree;
     uint8_t size_class = 0;
-    uint16_t live = 0;            // blocks in use, of a small chunk
-    uint64_t chunks = 0;          // length of the run, of a large head
+    uint16_t live = 0;    // blocks in use, of a small chunk
+    uint64_t chunks = 0;  // length of the run, of a large head
   };
 
   static size_t class_of(uint64_t bytes);

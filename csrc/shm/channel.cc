@@ -25,7 +25,8 @@ base::UniqueFd duplicate(int fd) { return base::UniqueFd(::fcntl(fd, F_DUPFD_CLO
 
 base::Status ChannelFds::make(uint32_t peer, uint64_t region_bytes, ChannelFds* fds) {
   ChannelFds made;
-  base::Status status = make_memfd("pyserver-channel-" + std::to_string(peer), kChannelBytes, &made.rings);
+  base::Status status =
+      make_memfd("pyserver-channel-" + std::to_string(peer), kChannelBytes, &made.rings);
   if (!status.ok()) return status;
   Mapping mapping;
   status = Mapping::map(made.rings.get(), true, &mapping);
@@ -58,7 +59,8 @@ base::Status ChannelEnd::open(const ChannelFds& fds, Side side, ChannelEnd* end)
   made.own_bell_ = duplicate(core ? fds.core_bell.get() : fds.peer_bell.get());
   made.other_bell_ = duplicate(core ? fds.peer_bell.get() : fds.core_bell.get());
   if (!made.own_bell_.valid() || !made.other_bell_.valid()) {
-    return base::internal_error(std::string("cannot duplicate a doorbell: ") + std::strerror(errno));
+    return base::internal_error(std::string("cannot duplicate a doorbell: ") +
+                                std::strerror(errno));
   }
   *end = std::move(made);
   return {};

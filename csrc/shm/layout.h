@@ -51,29 +51,31 @@ static_assert(sizeof(ChannelHeader) == 24);
 
 inline constexpr size_t kRingBytes = sizeof(RingHeader) + kRingCapacity * kRecordBytes;
 inline constexpr size_t kToCoreOffset = kPageBytes;
-inline constexpr size_t kFromCoreOffset = kToCoreOffset + ((kRingBytes + kPageBytes - 1) / kPageBytes) * kPageBytes;
-inline constexpr size_t kChannelBytes = kFromCoreOffset + ((kRingBytes + kPageBytes - 1) / kPageBytes) * kPageBytes;
+inline constexpr size_t kFromCoreOffset =
+    kToCoreOffset + ((kRingBytes + kPageBytes - 1) / kPageBytes) * kPageBytes;
+inline constexpr size_t kChannelBytes =
+    kFromCoreOffset + ((kRingBytes + kPageBytes - 1) / kPageBytes) * kPageBytes;
 
 // Peer ids. Core is 0 and has a region of its own for the answers it makes itself.
 inline constexpr uint32_t kCorePeer = 0;
 
 enum class Kind : uint8_t {
   // any peer -> core
-  kSubmit = 1,       // a new request                                             Submit
-  kCancel = 2,       // the submitter no longer wants the answer                  Cancel
-  kReturn = 3,       // the reader of a response is done with its memory          Return
+  kSubmit = 1,  // a new request                                             Submit
+  kCancel = 2,  // the submitter no longer wants the answer                  Cancel
+  kReturn = 3,  // the reader of a response is done with its memory          Return
   // instance -> core
-  kResponse = 4,     // one response of one request                               Response
-  kRelease = 5,      // the instance no longer reads the request's memory         Release
-  kBatchDone = 6,    // execute returned; when each phase began                   BatchDone
+  kResponse = 4,   // one response of one request                               Response
+  kRelease = 5,    // the instance no longer reads the request's memory         Release
+  kBatchDone = 6,  // execute returned; when each phase began                   BatchDone
   // core -> instance
-  kBatch = 7,        // a batch: `request_count` Execute records follow           BatchHead
-  kExecute = 8,      // one request of the batch just announced                   Execute
-  kCancelled = 9,    // is_cancelled() of this request is true from now on        Cancelled
-  kReturned = 10,    // the memory of a response may be freed                     Returned
+  kBatch = 7,      // a batch: `request_count` Execute records follow           BatchHead
+  kExecute = 8,    // one request of the batch just announced                   Execute
+  kCancelled = 9,  // is_cancelled() of this request is true from now on        Cancelled
+  kReturned = 10,  // the memory of a response may be freed                     Returned
   // core -> submitter
-  kReply = 11,       // one response of one request                               Reply
-  kReleased = 12,    // nobody reads the request's memory any more                Released
+  kReply = 11,     // one response of one request                               Reply
+  kReleased = 12,  // nobody reads the request's memory any more                Released
 };
 
 // Flags of Submit.
@@ -81,9 +83,9 @@ inline constexpr uint8_t kSequenceStart = 1;
 inline constexpr uint8_t kSequenceEnd = 2;
 
 // Flags of Response and Reply.
-inline constexpr uint8_t kFinal = 1;     // no further response follows for this request
-inline constexpr uint8_t kError = 2;     // the table holds a message, `code` says which kind
-inline constexpr uint8_t kEmpty = 4;     // a final without a response (decoupled models); no table
+inline constexpr uint8_t kFinal = 1;  // no further response follows for this request
+inline constexpr uint8_t kError = 2;  // the table holds a message, `code` says which kind
+inline constexpr uint8_t kEmpty = 4;  // a final without a response (decoupled models); no table
 inline constexpr uint8_t kReleasedFlag = 8;  // as if a Release / Released record followed
 
 struct Record {
@@ -99,11 +101,11 @@ struct Submit {
   uint64_t ticket = 0;        // the submitter's own number, never reused by it
   uint64_t table_offset = 0;  // in the submitter's region
   uint32_t table_bytes = 0;
-  uint32_t batch_size = 0;    // rows
-  uint64_t signature = 0;     // equal signatures may share a batch
-  uint64_t timeout_us = 0;    // 0: none
-  uint64_t payload_bytes = 0; // of all inputs, for limits and statistics
-  uint64_t priority = 0;      // 0: the model's default level
+  uint32_t batch_size = 0;     // rows
+  uint64_t signature = 0;      // equal signatures may share a batch
+  uint64_t timeout_us = 0;     // 0: none
+  uint64_t payload_bytes = 0;  // of all inputs, for limits and statistics
+  uint64_t priority = 0;       // 0: the model's default level
 };
 
 struct Cancel {
@@ -211,11 +213,15 @@ struct Released {
 };
 
 template <typename T>
-inline constexpr bool kIsRecord = sizeof(T) == kRecordBytes && std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>;
+inline constexpr bool kIsRecord =
+    sizeof(T) == kRecordBytes&& std::is_trivially_copyable_v<T>&& std::is_standard_layout_v<T>;
 
-static_assert(kIsRecord<Record> && kIsRecord<Submit> && kIsRecord<Cancel> && kIsRecord<Return> && kIsRecord<Response>);
-static_assert(kIsRecord<Release> && kIsRecord<BatchDone> && kIsRecord<BatchHead> && kIsRecord<Execute>);
-static_assert(kIsRecord<Cancelled> && kIsRecord<Returned> && kIsRecord<Reply> && kIsRecord<Released>);
+static_assert(kIsRecord<Record> && kIsRecord<Submit> && kIsRecord<Cancel> && kIsRecord<Return> &&
+              kIsRecord<Response>);
+static_assert(kIsRecord<Release> && kIsRecord<BatchDone> && kIsRecord<BatchHead> &&
+              kIsRecord<Execute>);
+static_assert(kIsRecord<Cancelled> && kIsRecord<Returned> && kIsRecord<Reply> &&
+              kIsRecord<Released>);
 static_assert(offsetof(Submit, ticket) == 8 && offsetof(Submit, priority) == 56);
 static_assert(offsetof(Execute, deadline_ns) == 32 && offsetof(Reply, owner) == 32);
 

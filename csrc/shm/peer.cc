@@ -32,7 +32,8 @@ size_t PeerRegions::size() const {
   return regions_.size();
 }
 
-std::optional<std::span<const uint8_t>> bytes_at(const Mapping& region, uint64_t offset, uint64_t length) {
+std::optional<std::span<const uint8_t>> bytes_at(const Mapping& region, uint64_t offset,
+                                                 uint64_t length) {
   if (!region.contains(offset, length)) return std::nullopt;
   return std::span<const uint8_t>(region.data() + offset, length);
 }

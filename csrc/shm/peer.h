@@ -35,6 +35,7 @@ class PeerRegions {
 };
 
 // Bytes of another peer's region after the check that they lie inside it; empty optional when they do not.
-std::optional<std::span<const uint8_t>> bytes_at(const Mapping& region, uint64_t offset, uint64_t length);
+std::optional<std::span<const uint8_t>> bytes_at(const Mapping& region, uint64_t offset,
+                                                 uint64_t length);
 
 }  // namespace pyserver::shm

@@ -69,7 +69,8 @@ class RingReader {
     if (head_ == tail_) {
       tail_ = header_->tail.load(std::memory_order_acquire);  // the records up to here are written
       if (head_ == tail_) return false;
-      if (tail_ - head_ > kRingCapacity) {  // a broken writer: nothing it says can be believed any more
+      if (tail_ - head_ >
+          kRingCapacity) {  // a broken writer: nothing it says can be believed any more
         broken_ = true;
         tail_ = head_;
         return false;

@@ -204,7 +204,8 @@ Parameter TableView::parameter(const ParameterEntry& entry) const {
 
 bool TableView::check_tensors(std::span<const TensorEntry> tensors) const {
   for (const TensorEntry& tensor : tensors) {
-    if (!check_text(tensor.name) || tensor.rank > kMaxRank || tensor.shape_offset % sizeof(int64_t) != 0 ||
+    if (!check_text(tensor.name) || tensor.rank > kMaxRank ||
+        tensor.shape_offset % sizeof(int64_t) != 0 ||
         !fits(tensor.shape_offset, tensor.rank * sizeof(int64_t)) ||
         static_cast<uint8_t>(tensor.datatype) > base::kMaxDatatype ||
         static_cast<uint8_t>(tensor.place) > static_cast<uint8_t>(Place::kCudaClient)) {
@@ -233,7 +234,8 @@ base::Status RequestView::parse(std::span<const uint8_t> shared) {
   const size_t end = at + header_.input_count * sizeof(TensorEntry) +
                      header_.output_count * sizeof(OutputEntry) +
                      uint64_t{header_.parameter_count} * sizeof(ParameterEntry);
-  if (header_.magic != kRequestMagic || header_.total_bytes != bytes_.size() || end > bytes_.size()) return broken;
+  if (header_.magic != kRequestMagic || header_.total_bytes != bytes_.size() || end > bytes_.size())
+    return broken;
   inputs_ = items_at<TensorEntry>(bytes_, at, header_.input_count);
   at += inputs_.size_bytes();
   outputs_ = items_at<OutputEntry>(bytes_, at, header_.output_count);
@@ -254,7 +256,9 @@ base::Status ResponseView::parse(std::span<const uint8_t> shared) {
   std::memcpy(&header_, bytes_.data(), sizeof header_);
   const size_t tensors_end = sizeof header_ + header_.output_count * sizeof(TensorEntry);
   const uint64_t end = tensors_end + uint64_t{header_.parameter_count} * sizeof(ParameterEntry);
-  if (header_.magic != kResponseMagic || header_.total_bytes != bytes_.size() || end > bytes_.size()) return broken;
+  if (header_.magic != kResponseMagic || header_.total_bytes != bytes_.size() ||
+      end > bytes_.size())
+    return broken;
   outputs_ = items_at<TensorEntry>(bytes_, sizeof header_, header_.output_count);
   parameters_ = items_at<ParameterEntry>(bytes_, tensors_end, header_.parameter_count);
   const bool good = check_text(header_.message) && check_tensors(outputs_) && check_parameters();

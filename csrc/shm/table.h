@@ -41,7 +41,7 @@ struct TensorEntry {
   Text name;
   base::Datatype datatype = base::Datatype::kInvalid;
   Place place = Place::kRegion;
-  uint16_t index = 0;         // of the input or output in the model config; 0xffff: not in it
+  uint16_t index = 0;  // of the input or output in the model config; 0xffff: not in it
   uint32_t rank = 0;
   uint32_t shape_offset = 0;  // int64 x rank, 8-byte aligned
   uint32_t region = 0;
@@ -53,7 +53,8 @@ static_assert(sizeof(TensorEntry) == 40);
 struct OutputEntry {
   Text name;
   uint16_t index = 0;
-  Place place = Place::kRegion;  // kRegion: the instance chooses; else the client's region is the target
+  Place place =
+      Place::kRegion;  // kRegion: the instance chooses; else the client's region is the target
   uint8_t reserved = 0;
   uint32_t region = 0;
   uint64_t offset = 0;

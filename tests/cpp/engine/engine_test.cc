@@ -101,7 +101,8 @@ class EngineTest : public testing::Test {
     from.send(record);
   }
 
-  void respond(FakePeer& from, uint64_t ticket, uint8_t flags = kFinalReleased, uint64_t cookie = 5) {
+  void respond(FakePeer& from, uint64_t ticket, uint8_t flags = kFinalReleased,
+               uint64_t cookie = 5) {
     shm::Response response;
     response.flags = flags;
     response.ticket = ticket;
@@ -247,7 +248,8 @@ TEST_F(EngineTest, ADyingInstanceAnswersItsRequestsAndLosesNothing) {
   turn();
   const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
   EXPECT_EQ(reply.ticket, 1u);
-  EXPECT_EQ(message_of(reply), "[request id: id-1] instance 'a' of model 'm' was killed by signal 9");
+  EXPECT_EQ(message_of(reply),
+            "[request id: id-1] instance 'a' of model 'm' was killed by signal 9");
   give_back(*frontend, reply.lease);
   // The one that was queued goes to the new instance.
   const auto head = other->expect<shm::BatchHead>(shm::Kind::kBatch);
@@ -387,8 +389,10 @@ TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
       waiting.push_back(ticket);
     } else if (choice < 80) {
       while (const auto record = instance->take()) {
-        if (record->kind == shm::Kind::kBatch) batches.push_back(shm::unpack<shm::BatchHead>(*record).batch);
-        if (record->kind == shm::Kind::kExecute) executing.push_back(shm::unpack<shm::Execute>(*record).ticket);
+        if (record->kind == shm::Kind::kBatch)
+          batches.push_back(shm::unpack<shm::BatchHead>(*record).batch);
+        if (record->kind == shm::Kind::kExecute)
+          executing.push_back(shm::unpack<shm::Execute>(*record).ticket);
       }
       for (const uint64_t request : executing) respond(*instance, request);
       for (const uint64_t batch : batches) done(*instance, batch);

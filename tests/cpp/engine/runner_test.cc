@@ -56,7 +56,8 @@ class RunnerTest : public testing::Test {
   }
 
   void add_model(const ModelSettings& settings) {
-    runner_->call([&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_model(1, settings).ok()); });
+    runner_->call(
+        [&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_model(1, settings).ok()); });
   }
 
   std::unique_ptr<Runner> runner_;
@@ -68,7 +69,8 @@ TEST_F(RunnerTest, CarriesManyRequestsBetweenThreadsThatSleep) {
   add_model({"m", 1, "direct", {}});
   OwnSide frontend(runner_.get(), PeerKind::kFrontend);
   OwnSide instance(runner_.get(), PeerKind::kInstance);
-  runner_->call([&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
+  runner_->call(
+      [&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
   std::thread executor([&] {
     uint64_t answered = 0;
     uint64_t batch = 0;
@@ -125,7 +127,8 @@ TEST_F(RunnerTest, WakesForABatchingDelay) {
   add_model({"m", 1, "dynamic", {8, {}, 2000, 0}});
   OwnSide frontend(runner_.get(), PeerKind::kFrontend);
   OwnSide instance(runner_.get(), PeerKind::kInstance);
-  runner_->call([&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
+  runner_->call(
+      [&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
   const uint64_t before = base::monotonic_ns();
   shm::Submit submit;
   submit.model = 1;
