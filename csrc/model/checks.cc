@@ -116,7 +116,8 @@ class RequestCheck {
 
  private:
   base::Status outputs();
-  base::Status counts();
+  base::Status counts(bool even_if_enough = false) const;
+  base::Status required() const;
   base::Status correlation() const;
   base::Status inputs(std::span<const uint32_t> order);
   base::Status batch_size(std::span<const uint32_t> order);
@@ -164,7 +165,16 @@ base::Status RequestCheck::run() {
     const base::Status named = inputs(triton_order());
     if (!named.ok()) status = named;
   }
+  if (status.ok()) status = required();
   return status.ok() ? correlation() : status;
+}
+
+// Optional inputs can make up the number while a required one is missing; Triton leaves that to the model.
+base::Status RequestCheck::required() const {
+  for (size_t index = 0; index < model_.inputs.size(); ++index) {
+    if (!model_.inputs[index].optional && !draft_->seen_inputs_[index]) return counts(true);
+  }
+  return {};
 }
 
 base::Status RequestCheck::outputs() {
@@ -191,12 +201,12 @@ std::vector<uint32_t> RequestCheck::triton_order() const {
   return order;
 }
 
-base::Status RequestCheck::counts() {
+base::Status RequestCheck::counts(bool even_if_enough) const {
   const size_t given = draft_->inputs.size();
   const size_t most = model_.inputs.size();
   size_t least = 0;
   for (const TensorSpec& input : model_.inputs) least += input.optional ? 0 : 1;
-  if (given >= least && given <= most) return {};
+  if (given >= least && given <= most && !even_if_enough) return {};
   std::string missing;
   for (size_t index = 0; index < most; ++index) {
     const TensorSpec& input = model_.inputs[index];

@@ -102,6 +102,17 @@ TEST_F(Checks, TooManyInputsNameNoneThatIsMissing) {
           "required input(s) ]. Please provide all required input(s).");
 }
 
+TEST_F(Checks, AnOptionalInputDoesNotStandInForARequiredOne) {
+  model.inputs[1].optional = true;
+  draft.begin(model);
+  add("B", {1, 2}, 2);
+  EXPECT_EQ(
+      refusal(),
+      kUnknownId +
+          "expected number of inputs between 1 and 2 but got 1 inputs for model 'm'. Got input(s) "
+          "['B'], but missing required input(s) ['A']. Please provide all required input(s).");
+}
+
 TEST_F(Checks, Names) {
   draft.begin(model);
   add("A", {1, 2}, 2);
