@@ -34,11 +34,22 @@ struct OutputBuffer {
   std::vector<uint64_t> row_offsets;  // of BYTES, whose rows differ in size
 };
 
+// What an instance's batches leave to each other: storage, to spare the allocator.
+struct Workspace {
+  instance::Gatherer gatherer;
+  instance::Batch batch;
+  std::vector<std::shared_ptr<InferenceRequest>> requests;
+};
+
 // A batch in Python's hands. It belongs to the instance's thread.
 class PyBatch {
  public:
-  PyBatch(instance::Batch batch, ContextRef context, std::shared_ptr<instance::Gatherer> gatherer)
-      : batch_(std::move(batch)), context_(std::move(context)), gatherer_(std::move(gatherer)) {}
+  // Takes the batch out of the workspace.
+  PyBatch(ContextRef context, std::shared_ptr<Workspace> workspace)
+      : batch_(std::move(workspace->batch)),
+        context_(std::move(context)),
+        workspace_(std::move(workspace)),
+        requests_(std::move(workspace_->requests)) {}
   ~PyBatch() { done(); }
 
   uint32_t batch_size() const { return batch_.batch_size; }
@@ -153,6 +164,8 @@ class PyBatch {
     done_ = true;
     requests_.clear();
     context_->executor->done(&batch_);
+    workspace_->batch = std::move(batch_);
+    workspace_->requests = std::move(requests_);
   }
 
  private:
@@ -161,7 +174,7 @@ class PyBatch {
     base::Status status;
     {
       const py::gil_scoped_release released;
-      status = gatherer_->gather(batch_, input, slot, &gathered);
+      status = workspace_->gatherer.gather(batch_, input, slot, &gathered);
     }
     raise_if_error(status);
     return gathered;
@@ -189,7 +202,7 @@ class PyBatch {
 
   instance::Batch batch_;
   ContextRef context_;
-  std::shared_ptr<instance::Gatherer> gatherer_;
+  std::shared_ptr<Workspace> workspace_;
   std::vector<std::shared_ptr<InferenceRequest>> requests_;
   bool done_ = false;
 };
@@ -199,7 +212,7 @@ class PyExecutor {
   PyExecutor(const std::vector<int>& fds, std::shared_ptr<shm::PeerRegions> regions,
              uint64_t budget_bytes, const std::string& instance_name,
              const std::vector<std::string>& outputs, bool decoupled)
-      : gatherer_(std::make_shared<instance::Gatherer>()) {
+      : workspace_(std::make_shared<Workspace>()) {
     if (fds.size() != 4)
       throw py::value_error("an instance has four descriptors: rings, two doorbells and a region");
     shm::ChannelFds channel{base::UniqueFd(fds[0]), base::UniqueFd(fds[1]), base::UniqueFd(fds[2])};
@@ -224,17 +237,16 @@ class PyExecutor {
   std::unique_ptr<PyBatch> next_batch(std::optional<double> timeout_s) {
     const uint64_t timeout_ns =
         timeout_s ? static_cast<uint64_t>(std::max(0.0, *timeout_s) * 1e9) : instance::kForever;
-    instance::Batch batch;
     instance::Wait wait = instance::Wait::kTimeout;
     {
       const py::gil_scoped_release released;
-      wait = context_->executor->next_batch(timeout_ns, &batch);
+      wait = context_->executor->next_batch(timeout_ns, &workspace_->batch);
     }
     if (wait == instance::Wait::kBroken)
       raise_if_error(base::internal_error("core's ring is broken"));
     stopped_ = wait == instance::Wait::kStopped;
     if (wait != instance::Wait::kBatch) return nullptr;
-    return std::make_unique<PyBatch>(std::move(batch), context_, gatherer_);
+    return std::make_unique<PyBatch>(context_, workspace_);
   }
 
   void run_identity(const std::vector<std::pair<std::string, std::string>>& pairs,
@@ -256,11 +268,11 @@ class PyExecutor {
 
   bool stopped() const { return stopped_; }
   const InstanceContext& context() const { return *context_; }
-  const instance::Gatherer& gatherer() const { return *gatherer_; }
+  const instance::Gatherer& gatherer() const { return workspace_->gatherer; }
 
  private:
   ContextRef context_;
-  std::shared_ptr<instance::Gatherer> gatherer_;
+  std::shared_ptr<Workspace> workspace_;
   bool stopped_ = false;
 };
 

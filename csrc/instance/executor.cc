@@ -68,9 +68,11 @@ Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
       const std::lock_guard lock(read_mutex_);
       take_records();
       if (has_whole_batch()) {
-        const Arrived arrived = std::move(arrived_.front());
+        Arrived arrived = std::move(arrived_.front());
         arrived_.pop_front();
-        if (admit(arrived, batch)) return Wait::kBatch;
+        const bool admitted = admit(arrived, batch);
+        spare_ = std::move(arrived.requests);
+        if (admitted) return Wait::kBatch;
         continue;
       }
       if (link_->channel().broken()) return Wait::kBroken;
@@ -117,7 +119,8 @@ void Executor::take_records() {
 void Executor::take_record(const shm::Record& record) {
   switch (record.kind) {
     case shm::Kind::kBatch:
-      arrived_.push_back(Arrived{shm::unpack<shm::BatchHead>(record), {}});
+      arrived_.push_back(Arrived{shm::unpack<shm::BatchHead>(record), std::move(spare_)});
+      arrived_.back().requests.clear();
       break;
     case shm::Kind::kExecute:
       // Without a head, or beyond its count, it belongs to nothing.
@@ -158,7 +161,7 @@ bool Executor::admit(const Arrived& arrived, Batch* batch) {
   batch->input_end_ns = 0;
   batch->output_start_ns = 0;
   for (const shm::Execute& record : arrived.requests) {
-    auto request = std::make_shared<Request>(link_, record);
+    RequestRef request = link_->make_request(record);
     const base::Status status = request->resolve(*regions_);
     if (!status.ok()) {
       link_->fail(*request, status);

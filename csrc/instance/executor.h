@@ -83,6 +83,7 @@ class Executor {
   bool idle_ = false;      // memory was trimmed since the last batch
   std::mutex read_mutex_;  // taken before the link's lock, never after
   std::deque<Arrived> arrived_;
+  std::vector<shm::Execute> spare_;        // storage of the batch before, for the next one
   std::vector<uint64_t> cancelled_early_;  // tickets of requests in arrived_
 };
 

@@ -6,6 +6,13 @@
 
 namespace pyserver::instance {
 
+namespace {
+
+// How many ended requests keep their storage for new ones.
+constexpr size_t kSpareRequests = 256;
+
+}  // namespace
+
 base::Status Link::open(const shm::ChannelFds& fds, int region_fd, uint64_t budget_bytes,
                         uint64_t keep_bytes, std::shared_ptr<Link>* link) {
   std::shared_ptr<Link> made(new Link);
@@ -133,17 +140,35 @@ void Link::cancelled(uint64_t ticket) {
   }
 }
 
-void Link::enlist(Request* request) {
+RequestRef Link::make_request(const shm::Execute& record) {
+  std::unique_ptr<Request> request;
   const std::lock_guard lock(mutex_);
+  if (spare_requests_.empty()) {
+    request = std::make_unique<Request>();
+  } else {
+    request = std::move(spare_requests_.back());
+    spare_requests_.pop_back();
+  }
+  request->open(shared_from_this(), record);
   request->slot_ = requests_.size();
-  requests_.push_back(request);
+  requests_.push_back(request.get());
+  return RequestRef(request.release(), &Link::end_request);
 }
 
-void Link::delist(Request* request) {
-  const std::lock_guard lock(mutex_);
-  requests_[request->slot_] = requests_.back();
-  requests_[request->slot_]->slot_ = request->slot_;
-  requests_.pop_back();
+void Link::end_request(Request* request) {
+  std::unique_ptr<Request> owned(request);
+  const std::shared_ptr<Link> link = owned->link_;  // it lives on here while its request is closed
+  if (!owned->answered()) {
+    link->fail(*owned, base::internal_error("the model dropped the request without answering it"));
+    link->flush();
+  }
+  owned->close();
+  const std::lock_guard lock(link->mutex_);
+  link->requests_[owned->slot_] = link->requests_.back();
+  link->requests_[owned->slot_]->slot_ = owned->slot_;
+  link->requests_.pop_back();
+  if (link->spare_requests_.size() < kSpareRequests)
+    link->spare_requests_.push_back(std::move(owned));
 }
 
 bool Link::add_hold(Request* request) {

@@ -20,7 +20,7 @@
 
 namespace pyserver::instance {
 
-class Link {
+class Link : public std::enable_shared_from_this<Link> {
  public:
   // `fds` and `region_fd` stay the caller's.
   static base::Status open(const shm::ChannelFds& fds, int region_fd, uint64_t budget_bytes,
@@ -29,6 +29,9 @@ class Link {
   const std::shared_ptr<Memory>& memory() const { return memory_; }
   // For the Executor: its receiving half only.
   shm::ChannelEnd& channel() { return channel_; }
+
+  // A request that ends without a final response gets an error as one, so that no client waits for ever.
+  RequestRef make_request(const shm::Execute& record);
 
   // Sends one response. `buffers` are kept until core hands the response back; outputs by reference
   // need none. What comes after the final response is ignored. A response that does not fit into
@@ -66,8 +69,8 @@ class Link {
   Link() = default;
   base::Status write_exhausted_table();
 
-  void enlist(Request* request);
-  void delist(Request* request);
+  // When the last reference is gone.
+  static void end_request(Request* request);
   [[nodiscard]] bool add_hold(Request* request);
   void drop_hold(Request* request);
 
@@ -83,6 +86,7 @@ class Link {
   std::vector<Lease> leases_;
   std::vector<uint32_t> free_leases_;
   std::vector<Request*> requests_;  // the live ones, in no order
+  std::vector<std::unique_ptr<Request>> spare_requests_;
   shm::ResponseBuilder error_table_;
   // A ready table for the case that there is no memory to say that there is no memory.
   BufferRef exhausted_;

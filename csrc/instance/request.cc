@@ -19,17 +19,20 @@ std::optional<uint64_t> element_count(std::span<const int64_t> shape) {
   return count;
 }
 
-Request::Request(std::shared_ptr<Link> link, const shm::Execute& record)
-    : link_(std::move(link)), record_(record) {
-  link_->enlist(this);
+void Request::open(std::shared_ptr<Link> link, const shm::Execute& record) {
+  link_ = std::move(link);
+  record_ = record;
+  cancelled_.store(false, std::memory_order_relaxed);
+  answered_.store(false, std::memory_order_relaxed);
+  response_count_.store(0, std::memory_order_relaxed);
+  holds_ = 0;
+  released_ = false;
 }
 
-Request::~Request() {
-  if (!answered()) {
-    link_->fail(*this, base::internal_error("the model dropped the request without answering it"));
-    link_->flush();
-  }
-  link_->delist(this);
+void Request::close() {
+  inputs_.clear();
+  regions_.clear();
+  link_.reset();
 }
 
 base::Status Request::resolve(const shm::PeerRegions& regions) {

@@ -40,11 +40,10 @@ std::optional<uint64_t> element_count(std::span<const int64_t> shape);
 
 class Request {
  public:
-  Request(std::shared_ptr<Link> link, const shm::Execute& record);
+  // Made by Link::make_request, which uses the objects again and again for their storage.
+  Request() = default;
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
-  // A request that nobody answered is answered with an error, so that no client waits for ever.
-  ~Request();
 
   // Copies and checks the table, and finds every input's bytes. After an error the request can only
   // be failed.
@@ -79,9 +78,11 @@ class Request {
 
   base::Status resolve_input(const shm::TensorEntry& entry, const shm::PeerRegions& regions);
   const shm::RegionRef* find_region(uint32_t peer, const shm::PeerRegions& regions);
+  void open(std::shared_ptr<Link> link, const shm::Execute& record);
+  void close();
 
-  const std::shared_ptr<Link> link_;
-  const shm::Execute record_;
+  std::shared_ptr<Link> link_;
+  shm::Execute record_;
   shm::RequestView table_;
   std::vector<Input> inputs_;
   std::vector<std::pair<uint32_t, shm::RegionRef>> regions_;  // keeps what the inputs lie in mapped
