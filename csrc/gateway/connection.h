@@ -102,6 +102,7 @@ class Connection final : public Watcher, private BodyTarget {
   bool pumping_ = false;
   bool keep_alive_ = true;
   bool http10_ = false;
+  bool head_only_ = false;     // the answer to HEAD has no body
   bool chunked_ = false;
   bool answer_complete_ = false;  // all of the answer is in out_ and segments_
   bool body_open_ = false;        // bytes of the current request's body are still to come

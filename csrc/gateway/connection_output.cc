@@ -13,6 +13,7 @@ namespace pyserver::gateway {
 namespace {
 
 constexpr size_t kMaxSegments = 64;  // of one sendmsg
+constexpr size_t kKeptBytes = 4096;  // of a buffer, by a connection that waits for its next request
 
 }  // namespace
 
@@ -28,7 +29,8 @@ void Connection::reply(const ReplyHead& head, std::span<const iovec> body) {
   out_.clear();
   out_sent_ = 0;
   append_head(&out_, head, persistence());
-  segments_.assign(body.begin(), body.end());
+  segments_.clear();
+  if (!head_only_) segments_.assign(body.begin(), body.end());
   segment_ = 0;
   answer_complete_ = true;
   flush();
@@ -46,7 +48,7 @@ void Connection::refuse(int status, std::string_view json_body, std::string_view
   out_.clear();
   out_sent_ = 0;
   append_head(&out_, head, persistence());
-  out_.append(json_body);
+  if (!head_only_) out_.append(json_body);
   segments_.clear();
   segment_ = 0;
   answer_complete_ = true;
@@ -120,7 +122,8 @@ void Connection::finish_answer() {
   answer_complete_ = false;
   segments_.clear();
   segment_ = 0;
-  if (out_.capacity() > 64 * 1024) std::string().swap(out_);
+  if (out_.capacity() > kKeptBytes) std::string().swap(out_);
+  if (stash_.empty() && stash_.capacity() > kKeptBytes) std::string().swap(stash_);
   Exchange* const exchange = exchange_;
   exchange_ = nullptr;
   if (exchange != nullptr) exchange->done();

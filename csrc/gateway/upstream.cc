@@ -139,8 +139,13 @@ void Upstream::drained() {
 void Upstream::read_answer() {
   if (reading_) return;
   reading_ = true;
+  constexpr int kReadsPerTurn = 64;
   std::array<char, kReadBytes> buffer;
-  while (readable_ && connection_ != nullptr && connection_->unsent() <= kMaxWaiting) {
+  for (int reads = 0; readable_ && connection_ != nullptr && connection_->unsent() <= kMaxWaiting; ++reads) {
+    if (reads == kReadsPerTurn) {  // the others get their turn
+      service_->host_->loop.again(this);
+      break;
+    }
     const ssize_t count = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {

@@ -46,8 +46,10 @@ struct World {
     require(shm::Mapping::map(frontend_fd.get(), false, &frontend).ok(), "frontend's mapping");
     require(shm::make_memfd("fuzz-core", kRegionBytes, &core_fd).ok(), "core's region");
     require(shm::Mapping::map(core_fd.get(), true, &region).ok(), "core's mapping");
-    require(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control) == 0, "control");
-    const int all[4] = {fds.rings.get(), fds.core_bell.get(), fds.peer_bell.get(), frontend_fd.get()};
+    require(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control) == 0,
+            "control");
+    const int all[4] = {fds.rings.get(), fds.core_bell.get(), fds.peer_bell.get(),
+                        frontend_fd.get()};
     require(gateway->attach(all, control[1]).ok(), "attach");
     require(gateway->add_region(shm::kCorePeer, core_fd.get()).ok(), "region");
     require(gateway->apply_model(kModel).ok(), "model");
@@ -56,7 +58,8 @@ struct World {
 
   void echo(const shm::Submit& submit, bool fail) {
     shm::RequestView view;
-    require(view.parse({frontend.data() + submit.table_offset, submit.table_bytes}).ok(), "a request's table");
+    require(view.parse({frontend.data() + submit.table_offset, submit.table_bytes}).ok(),
+            "a request's table");
     shm::ResponseBuilder builder;
     const shm::TensorEntry& input = view.inputs()[0];
     require(frontend.contains(input.offset, input.byte_size), "a tensor's place");
@@ -88,7 +91,8 @@ struct World {
     for (const base::UniqueFd& upstream : upstreams) {
       char buffer[4096];
       if (::recv(upstream.get(), buffer, sizeof buffer, MSG_DONTWAIT) > 0) {
-        [[maybe_unused]] const ssize_t sent = ::send(upstream.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        [[maybe_unused]] const ssize_t sent =
+            ::send(upstream.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       }
     }
   }
@@ -104,7 +108,8 @@ struct World {
     message.msg_controllen = sizeof space;
     if (::recvmsg(control[0], &message, MSG_CMSG_CLOEXEC) <= 0) return;
     int fd = -1;
-    if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message))
+      std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
     if (fd >= 0) upstreams.emplace_back(fd);
   }
 
@@ -131,7 +136,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data) + 2, size - 2);
   const bool fail = (choices & 1) != 0;
   int pair[2];
-  require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0, "a client");
+  require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0,
+          "a client");
   pyserver::base::UniqueFd client(pair[1]);
   world->gateway->adopt(pyserver::base::UniqueFd(pair[0]));
   char buffer[65536];

@@ -366,6 +366,14 @@ TEST_F(HttpTest, compressed_answers) {
   expect_nothing_left();
 }
 
+TEST_F(HttpTest, the_answer_to_head_has_no_body) {
+  Client client = connect();
+  const std::string answer = exchange(&client, "HEAD /v2/models/m/infer HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 405");
+  EXPECT_TRUE(answer.ends_with("\r\n\r\n"));
+  EXPECT_EQ(exchange(&client, post(kJsonBody)).substr(0, 12), "HTTP/1.1 200");
+}
+
 TEST_F(HttpTest, liveness) {
   Client client = connect();
   EXPECT_EQ(exchange(&client, "GET /v2/health/live?x=y HTTP/1.1\r\n\r\n"),

@@ -37,7 +37,8 @@ TEST(Router, the_table_of_paths) {
       {"/V2/models/m/infer", RouteKind::kProxy, "", ""},
       {"/v2", RouteKind::kProxy, "", ""},
       {"", RouteKind::kProxy, "", ""},
-      {"http://x/v2/models/m/infer", RouteKind::kProxy, "", ""},
+      {"http://x/v2/models/m/infer?a", RouteKind::kInfer, "m", ""},
+      {"http://x", RouteKind::kProxy, "", ""},
   };
   for (const Row& row : rows) {
     const Route route = find_route(row.target);
