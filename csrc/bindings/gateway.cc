@@ -60,7 +60,8 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
 // Calls Python when a descriptor is readable. An exception ends the loop and comes out of run().
 class PythonWatcher final : public gateway::Watcher {
  public:
-  PythonWatcher(gateway::Gateway* owner, py::function callback) : owner_(owner), callback_(std::move(callback)) {}
+  PythonWatcher(gateway::Gateway* owner, py::function callback)
+      : owner_(owner), callback_(std::move(callback)) {}
 
   void on_events(uint32_t) override {
     if (!active_) return;
@@ -89,7 +90,9 @@ class PythonWatcher final : public gateway::Watcher {
 
 class PyGateway {
  public:
-  explicit PyGateway(const py::dict& settings) : gateway_(settings_from(settings)) { raise_if_error(gateway_.open()); }
+  explicit PyGateway(const py::dict& settings) : gateway_(settings_from(settings)) {
+    raise_if_error(gateway_.open());
+  }
   ~PyGateway() {
     for (auto& [fd, watcher] : watchers_) gateway_.loop.unwatch(fd);
   }
@@ -112,7 +115,8 @@ class PyGateway {
   }
 
   void attach(const std::vector<int>& fds, int control_fd) {
-    if (fds.size() != 4) throw py::value_error("attach() wants rings, core's bell, our bell and our region");
+    if (fds.size() != 4)
+      throw py::value_error("attach() wants rings, core's bell, our bell and our region");
     const py::gil_scoped_release released;
     const base::Status status = gateway_.attach(std::span<const int, 4>(fds.data(), 4), control_fd);
     if (status.ok()) return;
@@ -121,7 +125,8 @@ class PyGateway {
   }
 
   void drain(py::function drained) {
-    drained_ = std::move(drained);  // kept here, because the loop may drop its callback without holding the GIL
+    drained_ = std::move(
+        drained);  // kept here, because the loop may drop its callback without holding the GIL
     gateway_.drain([this] {
       const py::gil_scoped_acquire held;
       try {
@@ -192,15 +197,33 @@ void bind_gateway(py::module_& module) {
       .def(py::init<const py::dict&>(), py::arg("settings"))
       .def("watch", &PyGateway::watch, py::arg("fd"), py::arg("callback"))
       .def("unwatch", &PyGateway::unwatch, py::arg("fd"))
-      .def("add_listener", [](PyGateway& self, int fd) { self.gateway().add_listener(base::UniqueFd(fd)); }, py::arg("fd"))
+      .def(
+          "add_listener",
+          [](PyGateway& self, int fd) { self.gateway().add_listener(base::UniqueFd(fd)); },
+          py::arg("fd"))
       .def("attach", &PyGateway::attach, py::arg("fds"), py::arg("control_fd"))
-      .def("add_region", [](PyGateway& self, uint32_t peer, int fd) { raise_if_error(self.gateway().add_region(peer, fd)); },
-           py::arg("peer"), py::arg("fd"))
-      .def("retire", [](PyGateway& self, uint32_t peer) { self.gateway().retire(peer); }, py::arg("peer"))
-      .def("apply_model", [](PyGateway& self, const std::string& json) { raise_if_error(self.gateway().apply_model(json)); },
-           py::arg("json"))
-      .def("forget_model", [](PyGateway& self, const std::string& name) { self.gateway().forget_model(name); }, py::arg("name"))
-      .def("set_live", [](PyGateway& self, bool live) { self.gateway().set_live(live); }, py::arg("live"))
+      .def(
+          "add_region",
+          [](PyGateway& self, uint32_t peer, int fd) {
+            raise_if_error(self.gateway().add_region(peer, fd));
+          },
+          py::arg("peer"), py::arg("fd"))
+      .def(
+          "retire", [](PyGateway& self, uint32_t peer) { self.gateway().retire(peer); },
+          py::arg("peer"))
+      .def(
+          "apply_model",
+          [](PyGateway& self, const std::string& json) {
+            raise_if_error(self.gateway().apply_model(json));
+          },
+          py::arg("json"))
+      .def(
+          "forget_model",
+          [](PyGateway& self, const std::string& name) { self.gateway().forget_model(name); },
+          py::arg("name"))
+      .def(
+          "set_live", [](PyGateway& self, bool live) { self.gateway().set_live(live); },
+          py::arg("live"))
       .def("serve", [](PyGateway& self) { raise_if_error(self.gateway().serve()); })
       .def("core_lost", [](PyGateway& self) { self.gateway().core_lost(); })
       .def("drain", &PyGateway::drain, py::arg("drained"))

@@ -56,7 +56,8 @@ Encoding choose_encoding(std::string_view accept) {
     accept = comma == std::string_view::npos ? std::string_view() : accept.substr(comma + 1);
     const size_t semicolon = one.find(';');
     const std::string_view name = trimmed(one.substr(0, semicolon));
-    const double weight = semicolon == std::string_view::npos ? 1.0 : weight_of(one.substr(semicolon + 1));
+    const double weight =
+        semicolon == std::string_view::npos ? 1.0 : weight_of(one.substr(semicolon + 1));
     if (name.empty() || weight <= best_weight) continue;
     const Encoding encoding = parse_encoding(name);
     if (encoding == Encoding::kUnsupported) continue;
@@ -89,7 +90,8 @@ base::Status Inflater::feed(std::span<const uint8_t> input,
   std::array<uint8_t, 32768> output;
   bool more = true;
   while (more) {
-    if (ended_) return base::invalid_argument("failed to decompress the request body: data follows its end");
+    if (ended_)
+      return base::invalid_argument("failed to decompress the request body: data follows its end");
     stream_->next_out = output.data();
     stream_->avail_out = output.size();
     const int result = ::inflate(stream_.get(), Z_NO_FLUSH);
@@ -114,7 +116,8 @@ base::Status Inflater::finish() const {
 
 Deflater::Deflater(Encoding encoding) : stream_(new z_stream{}) {
   constexpr int kMemory = 8;  // zlib's default
-  if (::deflateInit2(stream_.get(), kLevel, Z_DEFLATED, window_bits(encoding), kMemory, Z_DEFAULT_STRATEGY) != Z_OK) {
+  if (::deflateInit2(stream_.get(), kLevel, Z_DEFLATED, window_bits(encoding), kMemory,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
     stream_->state = nullptr;
   }
 }

@@ -32,7 +32,8 @@ class Inflater {
  public:
   explicit Inflater(Encoding encoding);
   // Calls `sink` with what comes out; an error of the sink stops it.
-  base::Status feed(std::span<const uint8_t> input, const std::function<base::Status(std::span<const uint8_t>)>& sink);
+  base::Status feed(std::span<const uint8_t> input,
+                    const std::function<base::Status(std::span<const uint8_t>)>& sink);
   // After the last piece: was that the whole of it?
   base::Status finish() const;
 

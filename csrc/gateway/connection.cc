@@ -19,7 +19,8 @@ constexpr size_t kTurnBytes = 1u << 20;
 Connection::Connection(Host* host, base::UniqueFd fd)
     : host_(host),
       fd_(std::move(fd)),
-      parser_(HTTP_REQUEST, {host->settings.max_headers, host->settings.max_chunks, host->settings.max_head_bytes}) {
+      parser_(HTTP_REQUEST, {host->settings.max_headers, host->settings.max_chunks,
+                             host->settings.max_head_bytes}) {
   set_state(State::kHead);
 }
 
@@ -37,7 +38,8 @@ void Connection::on_events(uint32_t events) {
     constexpr uint64_t kGraceNs = 50'000'000;
     const bool first = !input_ended_;
     input_ended_ = true;
-    if (first && state_ == State::kAnswering && exchange_ != nullptr && host_->now_ns - began_ns_ > kGraceNs) {
+    if (first && state_ == State::kAnswering && exchange_ != nullptr &&
+        host_->now_ns - began_ns_ > kGraceNs) {
       exchange_->client_left();
     }
   }
@@ -162,8 +164,9 @@ size_t Connection::consume_head(const char* base, size_t size) {
   const Step step = parser_.head(base, stash_parsed_, size, &used);
   const size_t head_bytes = step == Step::kHead ? used : size;
   if (parser_.too_many_headers() || head_bytes > host_->settings.max_head_bytes) {
-    malformed(431, "the request's head is larger than " + std::to_string(host_->settings.max_head_bytes) +
-                       " bytes or " + std::to_string(host_->settings.max_headers) + " headers");
+    malformed(431, "the request's head is larger than " +
+                       std::to_string(host_->settings.max_head_bytes) + " bytes or " +
+                       std::to_string(host_->settings.max_headers) + " headers");
     return size;
   }
   if (step == Step::kMore) {
@@ -221,7 +224,8 @@ void Connection::begin() {
   if (head.expects_continue && body_open_) {
     constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
     ++host_->counters.send_calls;
-    if (::send(fd_.get(), kGoOn.data(), kGoOn.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(kGoOn.size())) {
+    if (::send(fd_.get(), kGoOn.data(), kGoOn.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(kGoOn.size())) {
       close();
       return;
     }
@@ -281,7 +285,8 @@ void Connection::end_body() {
 // The answer is out and the connection is to end; what the client still sends must be read, or its kernel would throw our answer away.
 void Connection::discard_input() {
   stash_.clear();
-  for (size_t total = 0; readable_ && state_ == State::kLingering && total < kTurnBytes; total += kReadBytes) {
+  for (size_t total = 0; readable_ && state_ == State::kLingering && total < kTurnBytes;
+       total += kReadBytes) {
     if (receive(host_->read_buffer.data(), kReadBytes) <= 0) return;
   }
   if (readable_ && state_ == State::kLingering) host_->loop.again(this);

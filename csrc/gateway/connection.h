@@ -97,27 +97,27 @@ class Connection final : public Watcher, private BodyTarget {
   base::UniqueFd fd_;
   HttpParser parser_;
   State state_ = State::kHead;
-  bool readable_ = false;      // an edge came, or the last read did not empty the socket
-  bool input_ended_ = false;   // the client closed its half
+  bool readable_ = false;     // an edge came, or the last read did not empty the socket
+  bool input_ended_ = false;  // the client closed its half
   bool pumping_ = false;
   bool keep_alive_ = true;
   bool http10_ = false;
-  bool head_only_ = false;     // the answer to HEAD has no body
+  bool head_only_ = false;  // the answer to HEAD has no body
   bool chunked_ = false;
   bool answer_complete_ = false;  // all of the answer is in out_ and segments_
   bool body_open_ = false;        // bytes of the current request's body are still to come
   bool writing_ = false;          // the client does not take what we have for it
   uint32_t deadline_s_ = 0;
-  uint64_t body_left_ = 0;        // of a body of known length
-  uint64_t progress_ = 0;         // bytes moved in this state
-  uint64_t progress_mark_ = 0;    // at the last look of sweep()
-  uint64_t began_ns_ = 0;         // when the request was complete
+  uint64_t body_left_ = 0;      // of a body of known length
+  uint64_t progress_ = 0;       // bytes moved in this state
+  uint64_t progress_mark_ = 0;  // at the last look of sweep()
+  uint64_t began_ns_ = 0;       // when the request was complete
   Exchange* exchange_ = nullptr;
   Refusal refusal_;
 
-  std::string stash_;         // received but not used up
-  size_t stash_parsed_ = 0;   // bytes of an unfinished head that the parser has seen
-  std::string out_;           // head and small bodies
+  std::string stash_;        // received but not used up
+  size_t stash_parsed_ = 0;  // bytes of an unfinished head that the parser has seen
+  std::string out_;          // head and small bodies
   size_t out_sent_ = 0;
   std::vector<iovec> segments_;  // large bodies, after out_
   size_t segment_ = 0;

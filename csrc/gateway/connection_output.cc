@@ -83,7 +83,8 @@ bool Connection::send_some() {
   iovec parts[kMaxSegments];
   size_t count = 0;
   if (out_sent_ < out_.size()) parts[count++] = {out_.data() + out_sent_, out_.size() - out_sent_};
-  for (size_t at = segment_; at < segments_.size() && count < kMaxSegments; ++at) parts[count++] = segments_[at];
+  for (size_t at = segment_; at < segments_.size() && count < kMaxSegments; ++at)
+    parts[count++] = segments_[at];
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = count;

@@ -15,7 +15,8 @@ namespace {
 base::Status duplicate(int fd, base::UniqueFd* copy) {
   *copy = base::UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (copy->valid()) return {};
-  return base::internal_error(std::string("cannot duplicate a descriptor: ") + std::strerror(errno));
+  return base::internal_error(std::string("cannot duplicate a descriptor: ") +
+                              std::strerror(errno));
 }
 
 }  // namespace

@@ -57,7 +57,9 @@ class CoreLink final : public Watcher {
   // The doorbell only ends the wait; records are taken once per turn.
   void on_events(uint32_t) override {}
 
-  bool try_take(shm::Record* record) { return session_ != nullptr && session_->channel.try_take(record); }
+  bool try_take(shm::Record* record) {
+    return session_ != nullptr && session_->channel.try_take(record);
+  }
   void commit() { session_->channel.commit(); }
   // Publishes this turn's records. True: core does not keep up, call again soon.
   bool flush();

@@ -56,12 +56,13 @@ base::Status Gateway::open() {
 }
 
 void Gateway::add_listener(base::UniqueFd fd) {
-  listeners_.push_back(std::make_unique<Listener>(&loop, std::move(fd), [this](base::UniqueFd client) {
-    adopt(std::move(client));
-    if (connections_.size() < settings.max_connections) return true;
-    ++counters.connections_refused;
-    return false;
-  }));
+  listeners_.push_back(
+      std::make_unique<Listener>(&loop, std::move(fd), [this](base::UniqueFd client) {
+        adopt(std::move(client));
+        if (connections_.size() < settings.max_connections) return true;
+        ++counters.connections_refused;
+        return false;
+      }));
   if (serving_ && !draining) static_cast<void>(listeners_.back()->start());
 }
 
@@ -240,7 +241,11 @@ Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusa
     return nullptr;
   }
   if (!serving_) {
-    *refusal = {503, kJson, protocol::error_body("the server's core is not available; try again shortly"), {}, false};
+    *refusal = {503,
+                kJson,
+                protocol::error_body("the server's core is not available; try again shortly"),
+                {},
+                false};
     return nullptr;
   }
   return route.kind == RouteKind::kInfer ? infer_.begin(connection, head, route, refusal)
@@ -253,9 +258,12 @@ bool Gateway::restricted(const RequestHead& head, Refusal* refusal) const {
   if (found == settings.restrictions.end()) return false;
   const Restriction& restriction = found->second;
   if (head.header(restriction.header) == restriction.value) return false;
-  *refusal = {403, kJson,
-              protocol::error_body("This API is restricted, expecting header '" + restriction.header + "'"), {},
-              false};
+  *refusal = {
+      403,
+      kJson,
+      protocol::error_body("This API is restricted, expecting header '" + restriction.header + "'"),
+      {},
+      false};
   return true;
 }
 

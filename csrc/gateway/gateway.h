@@ -68,8 +68,12 @@ class Gateway final : public Host {
   void adopt(base::UniqueFd fd);
   Counters snapshot() const;
   // Bytes of our region in use.
-  uint64_t used_bytes() const { return link_.session() != nullptr ? link_.session()->allocator.used_bytes() : 0; }
-  uint64_t live_blocks() const { return link_.session() != nullptr ? link_.session()->allocator.live_blocks() : 0; }
+  uint64_t used_bytes() const {
+    return link_.session() != nullptr ? link_.session()->allocator.used_bytes() : 0;
+  }
+  uint64_t live_blocks() const {
+    return link_.session() != nullptr ? link_.session()->allocator.live_blocks() : 0;
+  }
 
   // --- Host ---
   Exchange* begin(Connection* connection, const RequestHead& head, Refusal* refusal) override;

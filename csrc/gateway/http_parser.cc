@@ -12,8 +12,9 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 
 }  // namespace
 
 bool equals_ignoring_case(std::string_view one, std::string_view other) {
-  return one.size() == other.size() && std::equal(one.begin(), one.end(), other.begin(),
-                                                  [](char a, char b) { return lower(a) == lower(b); });
+  return one.size() == other.size() &&
+         std::equal(one.begin(), one.end(), other.begin(),
+                    [](char a, char b) { return lower(a) == lower(b); });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -59,7 +60,9 @@ void HttpParser::reset() {
   too_many_headers_ = false;
 }
 
-std::string_view HttpParser::value(size_t index) const { return trimmed(view(headers_[index].value)); }
+std::string_view HttpParser::value(size_t index) const {
+  return trimmed(view(headers_[index].value));
+}
 
 bool HttpParser::extend(Place* place, const char* at, size_t length) const {
   const auto offset = static_cast<uint32_t>(at - base_);
@@ -179,9 +182,12 @@ bool HttpParser::check_head() {
   uint32_t codings = 0;
   for (size_t index = 0; index < headers_.size(); ++index) {
     if (headers_[index].name.length == 0) error_ = "a header has no name";
-    if (headers_[index].name.length != 17 || !equals_ignoring_case(name(index), "transfer-encoding")) continue;
+    if (headers_[index].name.length != 17 ||
+        !equals_ignoring_case(name(index), "transfer-encoding"))
+      continue;
     ++codings;
-    if (!equals_ignoring_case(value(index), "chunked")) error_ = "Transfer-Encoding must be 'chunked'";
+    if (!equals_ignoring_case(value(index), "chunked"))
+      error_ = "Transfer-Encoding must be 'chunked'";
   }
   if (codings > 1) error_ = "Transfer-Encoding was given more than once";
   if (codings > 0 && http10()) error_ = "HTTP/1.0 has no Transfer-Encoding";

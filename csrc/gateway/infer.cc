@@ -21,25 +21,31 @@ uint64_t json_bytes_of(const RequestHead& head) {
 }
 
 std::string too_large(uint64_t bytes, uint64_t limit) {
-  return "request JSON size of " + std::to_string(bytes) + " bytes exceeds the maximum allowed input size of " +
-         std::to_string(limit) + " bytes. Use --http-max-input-size to increase the limit.";
+  return "request JSON size of " + std::to_string(bytes) +
+         " bytes exceeds the maximum allowed input size of " + std::to_string(limit) +
+         " bytes. Use --http-max-input-size to increase the limit.";
 }
 
 void refuse_with(const base::Status& status, Refusal* refusal) {
-  *refusal = {base::http_status(status.code()), kJson, protocol::error_body(status.message()), {}, false};
+  *refusal = {
+      base::http_status(status.code()), kJson, protocol::error_body(status.message()), {}, false};
 }
 
 }  // namespace
 
 InferExchange::InferExchange(InferService* service, uint32_t slot)
-    : service_(service), slot_(slot), find_([this](const shm::TensorEntry& entry) { return find_bytes(entry); }) {}
+    : service_(service),
+      slot_(slot),
+      find_([this](const shm::TensorEntry& entry) { return find_bytes(entry); }) {}
 
 // Triton's order: model and version, decoupled, encoding, lengths.
-Exchange* InferService::begin(Connection* connection, const RequestHead& head, const Route& route, Refusal* refusal) {
+Exchange* InferService::begin(Connection* connection, const RequestHead& head, const Route& route,
+                              Refusal* refusal) {
   std::shared_ptr<const model::ModelSpec> spec;
   base::Status status = catalog_->find(route.model, route.version, &spec);
   if (status.ok() && spec->decoupled) {
-    status = base::unsupported("HTTP end point doesn't support models with decoupled transaction policy");
+    status = base::unsupported(
+        "HTTP end point doesn't support models with decoupled transaction policy");
   }
   const Encoding encoding = parse_encoding(head.content_encoding);
   if (status.ok() && encoding == Encoding::kUnsupported) {
@@ -56,10 +62,11 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
   InferExchange* exchange = nullptr;
   if (status.ok()) {
     exchange = take_slot(&ticket);
-    status = exchange != nullptr
-                 ? exchange->start(connection, head, std::move(spec), encoding, link_->session(), ticket)
-                 : base::unavailable("too many requests are in flight: the limit of this frontend is " +
-                                     std::to_string(host_->settings.max_inflight));
+    status =
+        exchange != nullptr
+            ? exchange->start(connection, head, std::move(spec), encoding, link_->session(), ticket)
+            : base::unavailable("too many requests are in flight: the limit of this frontend is " +
+                                std::to_string(host_->settings.max_inflight));
   }
   if (status.ok()) return exchange;
   ++host_->counters.infer_refused;
@@ -111,8 +118,8 @@ base::Status InferExchange::start(Connection* connection, const RequestHead& hea
   }
   const GatewaySettings& settings = service_->host_->settings;
   const bool json_only = !head.inference_header_length;
-  const uint64_t limit =
-      encoding == Encoding::kIdentity && !json_only ? session_->region.size() : settings.max_input_bytes;
+  const uint64_t limit = encoding == Encoding::kIdentity && !json_only ? session_->region.size()
+                                                                       : settings.max_input_bytes;
   body_.begin_growing(session_, encoding, json_bytes_of(head), limit);
   return {};
 }
@@ -124,7 +131,8 @@ void InferExchange::take(std::span<const uint8_t> bytes) {
 
 void InferExchange::body_complete() {
   base::Status status = body_.complete();
-  if (session_->lost) status = base::unavailable("the server's core process ended; try again shortly");
+  if (session_->lost)
+    status = base::unavailable("the server's core process ended; try again shortly");
   if (status.ok()) status = submit();
   if (!status.ok()) refuse(status);
 }

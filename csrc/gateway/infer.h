@@ -39,8 +39,9 @@ class InferExchange final : public Exchange {
   InferExchange& operator=(const InferExchange&) = delete;
 
   // infer.cc: up to the Submit
-  base::Status start(Connection* connection, const RequestHead& head, std::shared_ptr<const model::ModelSpec> spec,
-                     Encoding encoding, const SessionRef& session, uint64_t ticket);
+  base::Status start(Connection* connection, const RequestHead& head,
+                     std::shared_ptr<const model::ModelSpec> spec, Encoding encoding,
+                     const SessionRef& session, uint64_t ticket);
   std::span<uint8_t> window() override { return body_.window(); }
   void received(size_t bytes) override { body_.received(bytes); }
   void take(std::span<const uint8_t> bytes) override;
@@ -107,10 +108,12 @@ class InferExchange final : public Exchange {
 
 class InferService {
  public:
-  InferService(Host* host, CoreLink* link, model::Catalog* catalog) : host_(host), link_(link), catalog_(catalog) {}
+  InferService(Host* host, CoreLink* link, model::Catalog* catalog)
+      : host_(host), link_(link), catalog_(catalog) {}
 
   // As Host::begin.
-  Exchange* begin(Connection* connection, const RequestHead& head, const Route& route, Refusal* refusal);
+  Exchange* begin(Connection* connection, const RequestHead& head, const Route& route,
+                  Refusal* refusal);
   // A record of core's.
   void on_record(const shm::Record& record);
   // Core is gone: everything under way is answered now. Call after the link has dropped its session.

@@ -19,7 +19,8 @@ void InferService::on_record(const shm::Record& record) {
     return;
   }
   InferExchange* exchange = nullptr;
-  if (record.kind == shm::Kind::kReleased) exchange = find(shm::unpack<shm::Released>(record).ticket);
+  if (record.kind == shm::Kind::kReleased)
+    exchange = find(shm::unpack<shm::Released>(record).ticket);
   if (exchange != nullptr) {
     exchange->on_released();
   } else {
@@ -62,7 +63,8 @@ void InferExchange::take_response(const shm::Reply& reply) {
   const shm::Mapping* const region = region_of(reply.owner);
   if (region == nullptr || !region->contains(reply.table_offset, reply.table_bytes)) {
     ++service_->host_->counters.bad_replies;
-    error_ = base::unavailable("the response of model '" + spec_->name + "' is no longer there: its process ended");
+    error_ = base::unavailable("the response of model '" + spec_->name +
+                               "' is no longer there: its process ended");
     return;
   }
   base::Status status = response_.parse({region->data() + reply.table_offset, reply.table_bytes});
@@ -70,7 +72,8 @@ void InferExchange::take_response(const shm::Reply& reply) {
     ++service_->host_->counters.bad_replies;
     error_ = std::move(status);
   } else if ((reply.flags & shm::kError) != 0) {
-    const auto code = reply.code <= base::kMaxCode ? static_cast<base::Code>(reply.code) : base::Code::kInternal;
+    const auto code =
+        reply.code <= base::kMaxCode ? static_cast<base::Code>(reply.code) : base::Code::kInternal;
     error_ = base::Status(code, std::string(response_.message()));
   }
 }
@@ -82,7 +85,8 @@ void InferExchange::on_released() {
 
 void InferExchange::answer() {
   if (error_.ok() && response_count_ != 1) {
-    error_ = base::internal_error("expected a single response, got " + std::to_string(response_count_));
+    error_ =
+        base::internal_error("expected a single response, got " + std::to_string(response_count_));
   }
   if (error_.ok()) error_ = protocol::encode(*spec_, request_, response_, find_, &encoded_);
   if (!error_.ok()) {
@@ -106,7 +110,8 @@ void InferExchange::send_answer() {
   } else {
     parts_.push_back({encoded_.json.data(), encoded_.json.size()});
     for (const std::span<const uint8_t> blob : encoded_.binary) {
-      if (!blob.empty()) parts_.push_back({const_cast<uint8_t*>(blob.data()), blob.size()});  // writev only reads it
+      if (!blob.empty())
+        parts_.push_back({const_cast<uint8_t*>(blob.data()), blob.size()});  // writev only reads it
     }
   }
   service_->host_->counters.response_bytes += head.content_length;

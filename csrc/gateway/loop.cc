@@ -39,7 +39,8 @@ void Loop::forget(Watcher* watcher) {
 
 size_t Loop::wait(int timeout_ms) {
   if (!again_.empty()) timeout_ms = 0;
-  const int count = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), timeout_ms);
+  const int count =
+      ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), timeout_ms);
   event_count_ = count > 0 ? static_cast<size_t>(count) : 0;
   return event_count_;
 }

@@ -24,7 +24,8 @@ Exchange* ProxyService::begin(Connection* connection, const RequestHead& head, R
   base::Status status;
   if (head.content_length > limit) {
     status = base::invalid_argument("request JSON size of " + std::to_string(head.content_length) +
-                                    " bytes exceeds the maximum allowed input size of " + std::to_string(limit) +
+                                    " bytes exceeds the maximum allowed input size of " +
+                                    std::to_string(limit) +
                                     " bytes. Use --http-max-input-size to increase the limit.");
   }
   Upstream* upstream = nullptr;
@@ -35,7 +36,10 @@ Exchange* ProxyService::begin(Connection* connection, const RequestHead& head, R
     upstream = connect(&status);
   }
   if (upstream == nullptr) {
-    *refusal = {base::http_status(status.code()), kJson, protocol::error_body(status.message()), {},
+    *refusal = {base::http_status(status.code()),
+                kJson,
+                protocol::error_body(status.message()),
+                {},
                 head.content_length > limit};
     return nullptr;
   }
@@ -46,13 +50,15 @@ Exchange* ProxyService::begin(Connection* connection, const RequestHead& head, R
 
 Upstream* ProxyService::connect(base::Status* status) {
   if (upstreams_.size() >= host_->settings.max_proxied) {
-    *status = base::unavailable("too many requests to the control plane: the limit of this frontend is " +
-                                std::to_string(host_->settings.max_proxied));
+    *status =
+        base::unavailable("too many requests to the control plane: the limit of this frontend is " +
+                          std::to_string(host_->settings.max_proxied));
     return nullptr;
   }
   int pair[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-    *status = base::unavailable(std::string("cannot reach the control plane: ") + std::strerror(errno));
+    *status =
+        base::unavailable(std::string("cannot reach the control plane: ") + std::strerror(errno));
     return nullptr;
   }
   base::UniqueFd ours(pair[0]);
@@ -60,7 +66,8 @@ Upstream* ProxyService::connect(base::Status* status) {
   *status = hand_over(theirs.get());
   if (!status->ok()) return nullptr;
   auto upstream = std::make_unique<Upstream>(this, std::move(ours));
-  *status = host_->loop.watch(upstream->fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, upstream.get());
+  *status =
+      host_->loop.watch(upstream->fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, upstream.get());
   if (!status->ok()) return nullptr;
   upstreams_.push_back(std::move(upstream));
   return upstreams_.back().get();
@@ -97,7 +104,8 @@ void ProxyService::closed(Upstream* upstream) {
 
 void ProxyService::on_core_lost() {
   // Each fail() takes its upstream out of the list.
-  while (!upstreams_.empty()) upstreams_.back()->fail("the server's core process ended while the request was in flight");
+  while (!upstreams_.empty())
+    upstreams_.back()->fail("the server's core process ended while the request was in flight");
 }
 
 void ProxyService::sweep(uint32_t now_s) {

@@ -59,19 +59,19 @@ class Upstream final : public Watcher, public Exchange, private BodyTarget {
   base::UniqueFd fd_;
   HttpParser parser_;
   Connection* connection_ = nullptr;
-  std::string out_;      // of the request, not yet taken by core
+  std::string out_;  // of the request, not yet taken by core
   size_t out_sent_ = 0;
-  std::string in_;       // a head of an answer that is not complete
+  std::string in_;  // a head of an answer that is not complete
   size_t in_parsed_ = 0;
   bool readable_ = false;
-  bool ended_ = false;        // core closed its end
-  bool head_request_ = false; // the answer to HEAD has no body
+  bool ended_ = false;         // core closed its end
+  bool head_request_ = false;  // the answer to HEAD has no body
   bool request_chunked_ = false;
   bool request_done_ = false;
   bool answer_begun_ = false;
   bool answer_chunked_ = false;  // towards the client
   bool reading_ = false;
-  bool keep_ = false;            // this connection to core can be used again
+  bool keep_ = false;  // this connection to core can be used again
   uint32_t idle_since_s_ = 0;
 };
 

@@ -10,10 +10,10 @@ namespace pyserver::gateway {
 
 struct ReplyHead {
   int status = 200;
-  std::string_view content_type;                // empty: none
+  std::string_view content_type;  // empty: none
   std::optional<uint64_t> inference_header_length;
-  std::string_view content_encoding;            // empty: none
-  std::string_view accept_encoding;             // empty: none
+  std::string_view content_encoding;  // empty: none
+  std::string_view accept_encoding;   // empty: none
   uint64_t content_length = 0;
 };
 

@@ -19,9 +19,10 @@ uint64_t pad_for(uint64_t json_bytes) {
 }  // namespace
 
 base::Status region_full(const CoreSession& session, uint64_t bytes) {
-  return base::unavailable("the frontend's shared memory is full: " + std::to_string(bytes) + " bytes needed, " +
-                           std::to_string(session.allocator.used_bytes()) + " of " +
-                           std::to_string(session.region.size()) + " in use; see --region-byte-size");
+  return base::unavailable("the frontend's shared memory is full: " + std::to_string(bytes) +
+                           " bytes needed, " + std::to_string(session.allocator.used_bytes()) +
+                           " of " + std::to_string(session.region.size()) +
+                           " in use; see --region-byte-size");
 }
 
 base::Status RequestBody::allocate(uint64_t bytes) {
@@ -32,7 +33,8 @@ base::Status RequestBody::allocate(uint64_t bytes) {
   return {};
 }
 
-base::Status RequestBody::begin_exact(const SessionRef& session, uint64_t length, uint64_t json_bytes) {
+base::Status RequestBody::begin_exact(const SessionRef& session, uint64_t length,
+                                      uint64_t json_bytes) {
   session_ = session;
   exact_ = true;
   length_ = length;
@@ -42,7 +44,8 @@ base::Status RequestBody::begin_exact(const SessionRef& session, uint64_t length
   return allocate(pad_ + length + kPadding);
 }
 
-void RequestBody::begin_growing(const SessionRef& session, Encoding encoding, uint64_t json_bytes, uint64_t limit) {
+void RequestBody::begin_growing(const SessionRef& session, Encoding encoding, uint64_t json_bytes,
+                                uint64_t limit) {
   session_ = session;
   exact_ = false;
   size_ = 0;
@@ -61,7 +64,8 @@ base::Status RequestBody::take(std::span<const uint8_t> bytes, uint64_t* copied)
   const uint64_t before = size_;
   base::Status status;
   if (inflater_ != nullptr) {
-    status = inflater_->feed(bytes, [this](std::span<const uint8_t> piece) { return append(piece); });
+    status =
+        inflater_->feed(bytes, [this](std::span<const uint8_t> piece) { return append(piece); });
   } else {
     status = append(bytes);
   }
@@ -71,13 +75,15 @@ base::Status RequestBody::take(std::span<const uint8_t> bytes, uint64_t* copied)
 
 base::Status RequestBody::append(std::span<const uint8_t> bytes) {
   if (exact_) {
-    if (bytes.size() > length_ - size_) return base::internal_error("a body is longer than announced");
+    if (bytes.size() > length_ - size_)
+      return base::internal_error("a body is longer than announced");
   } else {
     const uint64_t needed = size_ + bytes.size();
     if (needed > limit_) {
       const std::string_view what = inflater_ != nullptr ? "decompressed request" : "request JSON";
       return base::invalid_argument(std::string(what) + " size of " + std::to_string(needed) +
-                                    " bytes exceeds the maximum allowed input size of " + std::to_string(limit_) +
+                                    " bytes exceeds the maximum allowed input size of " +
+                                    std::to_string(limit_) +
                                     " bytes. Use --http-max-input-size to increase the limit.");
     }
     if (needed + kPadding > capacity_) {
@@ -94,7 +100,8 @@ base::Status RequestBody::grow(uint64_t needed) {
   const std::optional<uint64_t> old = block_;
   const uint64_t wanted = std::max(kFirstBlock, 2 * capacity_);
   base::Status status = allocate(pad_ + std::max(needed, wanted) + kPadding);
-  if (!status.ok() && wanted > needed) status = allocate(pad_ + needed + kPadding);  // at least what is there
+  if (!status.ok() && wanted > needed)
+    status = allocate(pad_ + needed + kPadding);  // at least what is there
   if (!status.ok()) return status;
   if (old) {
     std::memcpy(data(), session_->region.data() + *old + pad_, size_);

@@ -23,7 +23,8 @@ class RequestBody {
   // A body of exactly `length` bytes whose first `json_bytes` are JSON.
   base::Status begin_exact(const SessionRef& session, uint64_t length, uint64_t json_bytes);
   // A body of unknown length, at most `limit` bytes (after decompression).
-  void begin_growing(const SessionRef& session, Encoding encoding, uint64_t json_bytes, uint64_t limit);
+  void begin_growing(const SessionRef& session, Encoding encoding, uint64_t json_bytes,
+                     uint64_t limit);
 
   // Where a body of known length goes on.
   std::span<uint8_t> window();

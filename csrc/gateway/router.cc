@@ -12,7 +12,8 @@ constexpr std::string_view kVersions = "/versions/";
 constexpr std::string_view kInfer = "/infer";
 
 bool all_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // Of a target in absolute form (for proxies) what follows the authority, without the query.
@@ -48,7 +49,8 @@ std::string_view category_of(std::string_view target) {
   if (path == "/v2") return "metadata";
   if (path.starts_with("/v2/health/")) return "health";
   if (path.starts_with("/v2/repository/")) return "model-repository";
-  if (path.starts_with("/v2/systemsharedmemory") || path.starts_with("/v2/cudasharedmemory")) return "shared-memory";
+  if (path.starts_with("/v2/systemsharedmemory") || path.starts_with("/v2/cudasharedmemory"))
+    return "shared-memory";
   if (path.starts_with("/v2/trace/")) return "trace";
   if (path.starts_with("/v2/logging")) return "logging";
   if (!path.starts_with(kModels)) return {};

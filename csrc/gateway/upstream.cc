@@ -18,9 +18,16 @@ constexpr size_t kMaxWaiting = 64 * 1024;
 
 // Headers that speak of one connection, not of the message; and what we say in our own words.
 bool is_hop_by_hop(std::string_view name) {
-  constexpr std::array<std::string_view, 10> kNames = {
-      "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
-      "te",         "trailer",    "transfer-encoding",  "upgrade",             "expect"};
+  constexpr std::array<std::string_view, 10> kNames = {"connection",
+                                                       "keep-alive",
+                                                       "proxy-authenticate",
+                                                       "proxy-authorization",
+                                                       "proxy-connection",
+                                                       "te",
+                                                       "trailer",
+                                                       "transfer-encoding",
+                                                       "upgrade",
+                                                       "expect"};
   return std::any_of(kNames.begin(), kNames.end(),
                      [name](std::string_view one) { return equals_ignoring_case(name, one); });
 }
@@ -55,7 +62,10 @@ void Upstream::start(Connection* connection, const RequestHead& head) {
   in_parsed_ = 0;
   out_.clear();
   out_sent_ = 0;
-  out_.append(llhttp_method_name(head.method)).append(" ").append(head.target).append(" HTTP/1.1\r\n");
+  out_.append(llhttp_method_name(head.method))
+      .append(" ")
+      .append(head.target)
+      .append(" HTTP/1.1\r\n");
   bool host = false;
   for (size_t index = 0; index < head.parser->header_count(); ++index) {
     const std::string_view name = head.parser->name(index);
@@ -95,7 +105,8 @@ void Upstream::body_complete() {
 void Upstream::send_request() {
   const bool was_full = full();
   while (out_sent_ < out_.size()) {
-    const ssize_t sent = ::send(fd_.get(), out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL);
+    const ssize_t sent =
+        ::send(fd_.get(), out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (sent < 0) {
@@ -123,8 +134,10 @@ void Upstream::on_events(uint32_t events) {
   if (connection_ == nullptr) {
     // Nothing is due from core between two requests, so whatever there is to read is its end. (The edge may be an old one.)
     char byte = 0;
-    if (readable_ && ::recv(fd_.get(), &byte, 1, MSG_PEEK) >= 0) close();
+    const bool nothing =
+        ::recv(fd_.get(), &byte, 1, MSG_PEEK) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     readable_ = false;
+    if (!nothing) close();
     return;
   }
   if ((events & EPOLLOUT) != 0 && out_sent_ < out_.size()) send_request();
@@ -141,7 +154,8 @@ void Upstream::read_answer() {
   reading_ = true;
   constexpr int kReadsPerTurn = 64;
   std::array<char, kReadBytes> buffer;
-  for (int reads = 0; readable_ && connection_ != nullptr && connection_->unsent() <= kMaxWaiting; ++reads) {
+  for (int reads = 0; readable_ && connection_ != nullptr && connection_->unsent() <= kMaxWaiting;
+       ++reads) {
     if (reads == kReadsPerTurn) {  // the others get their turn
       service_->host_->loop.again(this);
       break;
@@ -165,7 +179,8 @@ void Upstream::read_answer() {
     in_.append(buffer.data(), static_cast<size_t>(count));
     const size_t used = use(in_.data(), in_.size());
     in_.erase(0, used);
-    if (connection_ != nullptr && answer_begun_ && connection_->unsent() > 0) connection_->stream(false);
+    if (connection_ != nullptr && answer_begun_ && connection_->unsent() > 0)
+      connection_->stream(false);
   }
   reading_ = false;
 }
@@ -182,7 +197,8 @@ size_t Upstream::use(const char* base, size_t size) {
         return used;
       }
       in_parsed_ = 0;
-      if (step == Step::kHead && parser_.status() / 100 == 1) {  // an interim answer: ours has been given already
+      if (step == Step::kHead &&
+          parser_.status() / 100 == 1) {  // an interim answer: ours has been given already
         parser_.reset();
         used += step_bytes;
         continue;
@@ -217,7 +233,8 @@ void Upstream::begin_answer() {
   const bool delimited = parser_.has_content_length() || bodiless;
   keep_ = parser_.keep_alive() && (parser_.chunked() || delimited);
   answer_chunked_ = !delimited && !connection_->http10();
-  if ((!delimited && !answer_chunked_) || connection_->body_open()) connection_->close_after_reply();
+  if ((!delimited && !answer_chunked_) || connection_->body_open())
+    connection_->close_after_reply();
   std::string* const out = connection_->stream_buffer();
   out->clear();
   append_status_line(out, status);

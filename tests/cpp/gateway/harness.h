@@ -25,9 +25,9 @@ inline constexpr uint32_t kFrontendPeer = 3;
 inline constexpr uint32_t kInstancePeer = 9;
 inline constexpr uint64_t kRegionBytes = 64u << 20;
 
-#define EXPECT_OK(expression)                     \
-  do {                                            \
-    const auto status_ = (expression);            \
+#define EXPECT_OK(expression)                       \
+  do {                                              \
+    const auto status_ = (expression);              \
     EXPECT_TRUE(status_.ok()) << status_.message(); \
   } while (false)
 
@@ -49,7 +49,8 @@ class FakeCore {
   }
 
   void introduce(Gateway* gateway) {
-    const int fds[4] = {fds_.rings.get(), fds_.core_bell.get(), fds_.peer_bell.get(), frontend_fd_.get()};
+    const int fds[4] = {fds_.rings.get(), fds_.core_bell.get(), fds_.peer_bell.get(),
+                        frontend_fd_.get()};
     EXPECT_OK(gateway->attach(fds, gateways_control_.get()));
     EXPECT_OK(gateway->add_region(kInstancePeer, instance_fd_.get()));
   }
@@ -85,11 +86,13 @@ class FakeCore {
   }
 
   std::string bytes(const shm::TensorEntry& tensor) const {
-    return std::string(reinterpret_cast<const char*>(frontend_.data()) + tensor.offset, tensor.byte_size);
+    return std::string(reinterpret_cast<const char*>(frontend_.data()) + tensor.offset,
+                       tensor.byte_size);
   }
 
   // Sends a table as a reply with a lease of its own.
-  void reply(uint64_t ticket, std::span<const uint8_t> table, uint8_t flags, base::Code code = base::Code::kUnknown) {
+  void reply(uint64_t ticket, std::span<const uint8_t> table, uint8_t flags,
+             base::Code code = base::Code::kUnknown) {
     const auto offset = allocator_->allocate(table.size());
     ASSERT_TRUE(offset);
     std::memcpy(instance_.data() + *offset, table.data(), table.size());
@@ -155,7 +158,8 @@ class FakeCore {
     if (size <= 0) return base::UniqueFd();
     EXPECT_EQ(std::string(text, static_cast<size_t>(size)), "{\"op\":\"proxy\"}");
     int fd = -1;
-    if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message))
+      std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
     return base::UniqueFd(fd);
   }
 
@@ -198,7 +202,8 @@ class Client {
   const std::string& read(size_t limit = SIZE_MAX) {
     char buffer[65536];
     for (size_t total = 0; total < limit;) {
-      const ssize_t count = ::recv(fd_.get(), buffer, std::min(sizeof buffer, limit - total), MSG_DONTWAIT);
+      const ssize_t count =
+          ::recv(fd_.get(), buffer, std::min(sizeof buffer, limit - total), MSG_DONTWAIT);
       if (count == 0) ended = true;
       if (count <= 0) break;
       received.append(buffer, static_cast<size_t>(count));
@@ -285,10 +290,10 @@ class GatewayTest : public ::testing::Test {
 
   // A request with one binary FP32 input.
   static std::string binary_body(const std::string& tensor, size_t* json_bytes) {
-    const std::string json = R"({"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[)" +
-                             std::to_string(tensor.size() / 4) +
-                             R"(],"parameters":{"binary_data_size":)" + std::to_string(tensor.size()) +
-                             R"(}}],"parameters":{"binary_data_output":true}})";
+    const std::string json =
+        R"({"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[)" +
+        std::to_string(tensor.size() / 4) + R"(],"parameters":{"binary_data_size":)" +
+        std::to_string(tensor.size()) + R"(}}],"parameters":{"binary_data_output":true}})";
     *json_bytes = json.size();
     return json + tensor;
   }
@@ -296,7 +301,8 @@ class GatewayTest : public ::testing::Test {
   static std::string binary_post(const std::string& tensor, const std::string& headers = "") {
     size_t json_bytes = 0;
     const std::string body = binary_body(tensor, &json_bytes);
-    return post(body, "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n" + headers);
+    return post(
+        body, "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n" + headers);
   }
 
   static std::string body_of(const std::string& answer) {

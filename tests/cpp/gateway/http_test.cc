@@ -14,11 +14,14 @@ class HttpTest : public GatewayTest {
     const std::string body = binary_body(std::string(8, 'x'), &json_bytes);
     return {post(kJsonBody), binary_post(std::string(64, 'a')), chunked(kJsonBody, {3, 1, 7, 1000}),
             "GET /v2/health/live HTTP/1.1\r\n\r\n",
-            chunked(body, {10, 40}, "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n")};
+            chunked(body, {10, 40},
+                    "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n")};
   }
 
-  static std::string chunked(const std::string& body, const std::vector<size_t>& sizes, const std::string& headers = "") {
-    std::string text = "POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\n" + headers + "Transfer-Encoding: chunked\r\n\r\n";
+  static std::string chunked(const std::string& body, const std::vector<size_t>& sizes,
+                             const std::string& headers = "") {
+    std::string text = "POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\n" + headers +
+                       "Transfer-Encoding: chunked\r\n\r\n";
     size_t at = 0;
     for (size_t index = 0; at < body.size(); ++index) {
       const size_t size = std::min(sizes[index % sizes.size()], body.size() - at);
@@ -32,7 +35,8 @@ class HttpTest : public GatewayTest {
 
   static size_t count(const std::string& text, const std::string& what) {
     size_t found = 0;
-    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
+      ++found;
     return found;
   }
 
@@ -191,14 +195,16 @@ TEST_F(HttpTest, what_is_not_http_is_400_and_the_end) {
       "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
       "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
       "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n0\r\n\r\n",
       "POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
       "POST / HTTP/1.1\r\nTransfer-Encoding:\r\nContent-Length: 5\r\n\r\nhello",
       "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
       "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
       "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
       "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
-      "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+      "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: "
+      "chunked\r\n\r\nffffffffffffffffff\r\n",
       "POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
   };
   for (const std::string& row : rows) {
@@ -243,8 +249,9 @@ TEST_F(HttpTest, large_heads_are_431) {
 TEST_F(HttpTest, too_many_chunks_are_refused_with_tritons_text) {
   const std::string body(65537, ' ');
   const std::string answer = exchange(chunked(body, {1}));
-  EXPECT_EQ(body_of(answer),
-            R"({"error":"Chunked request body exceeds maximum of 65536 non-empty chunks. Send fewer or larger HTTP chunks."})");
+  EXPECT_EQ(
+      body_of(answer),
+      R"({"error":"Chunked request body exceeds maximum of 65536 non-empty chunks. Send fewer or larger HTTP chunks."})");
   EXPECT_NE(answer.find("Connection: close"), std::string::npos);
   expect_nothing_left();
 }
@@ -255,7 +262,8 @@ TEST_F(HttpTest, a_chunked_body_over_the_limit_ends_the_connection) {
   start(settings);
   const std::string answer = exchange(chunked(std::string(5000, ' '), {100}));
   EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 400");
-  EXPECT_NE(answer.find("exceeds the maximum allowed input size of 1000 bytes"), std::string::npos) << answer;
+  EXPECT_NE(answer.find("exceeds the maximum allowed input size of 1000 bytes"), std::string::npos)
+      << answer;
   EXPECT_NE(answer.find("Connection: close"), std::string::npos);
   expect_nothing_left();
 }
@@ -271,15 +279,19 @@ TEST_F(HttpTest, trailers_are_skipped) {
 TEST_F(HttpTest, expectations) {
   Client client = connect();
   const std::string body = kJsonBody;
-  const std::string head = "POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " +
-                           std::to_string(body.size()) + "\r\n\r\n";
+  const std::string head =
+      "POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n";
   EXPECT_EQ(exchange(&client, head), "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_EQ(exchange(&client, body).substr(0, 12), "HTTP/1.1 200");
   Client refused = connect();
-  std::string answer = exchange(&refused, "POST /v2/models/no/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+  std::string answer = exchange(
+      &refused,
+      "POST /v2/models/no/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
   EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 404");
   EXPECT_NE(answer.find("Connection: close"), std::string::npos);
-  answer = exchange("POST /v2/models/m/infer HTTP/1.1\r\nExpect: miracles\r\nContent-Length: 9\r\n\r\n");
+  answer =
+      exchange("POST /v2/models/m/infer HTTP/1.1\r\nExpect: miracles\r\nContent-Length: 9\r\n\r\n");
   EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 417");
   expect_nothing_left();
 }
@@ -295,10 +307,11 @@ TEST_F(HttpTest, connections_end_when_http_says_so) {
     std::string says;
     bool ends;
   };
-  for (const Row& row : {Row{with("HTTP/1.1", ""), "", false},
-                         Row{with("HTTP/1.1", "Connection: close\r\n"), "Connection: close", true},
-                         Row{with("HTTP/1.0", ""), "Connection: close", true},
-                         Row{with("HTTP/1.0", "Connection: keep-alive\r\n"), "Connection: keep-alive", false}}) {
+  for (const Row& row :
+       {Row{with("HTTP/1.1", ""), "", false},
+        Row{with("HTTP/1.1", "Connection: close\r\n"), "Connection: close", true},
+        Row{with("HTTP/1.0", ""), "Connection: close", true},
+        Row{with("HTTP/1.0", "Connection: keep-alive\r\n"), "Connection: keep-alive", false}}) {
     Client client = connect();
     const std::string answer = exchange(&client, row.request);
     EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 200");
@@ -317,12 +330,16 @@ TEST_F(HttpTest, compressed_requests) {
     const std::string plain = exchange(&client, post(kJsonBody));
     EXPECT_EQ(exchange(&client, post(compress(kJsonBody, bits), encoding)), plain);
     EXPECT_EQ(exchange(&client, chunked(compress(kJsonBody, bits), {1, 5}, encoding)), plain);
-    const std::string header = "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n";
-    EXPECT_EQ(exchange(&client, post(compress(binary, bits), encoding + header)), exchange(&client, post(binary, header)));
+    const std::string header =
+        "Inference-Header-Content-Length: " + std::to_string(json_bytes) + "\r\n";
+    EXPECT_EQ(exchange(&client, post(compress(binary, bits), encoding + header)),
+              exchange(&client, post(binary, header)));
     const std::string cut = compress(kJsonBody, bits);
-    EXPECT_EQ(exchange(&client, post(cut.substr(0, cut.size() - 6), encoding)).substr(0, 12), "HTTP/1.1 400");
+    EXPECT_EQ(exchange(&client, post(cut.substr(0, cut.size() - 6), encoding)).substr(0, 12),
+              "HTTP/1.1 400");
     EXPECT_EQ(exchange(post("this is not compressed", encoding)).substr(0, 12), "HTTP/1.1 400");
-    EXPECT_EQ(exchange(post(compress(kJsonBody, bits) + "more", encoding)).substr(0, 12), "HTTP/1.1 400");
+    EXPECT_EQ(exchange(post(compress(kJsonBody, bits) + "more", encoding)).substr(0, 12),
+              "HTTP/1.1 400");
   }
   expect_nothing_left();
 }
@@ -347,9 +364,10 @@ TEST_F(HttpTest, compressed_answers) {
   Client client = connect();
   const std::string plain = body_of(exchange(&client, post(kJsonBody)));
   const std::string binary = body_of(exchange(&client, binary_post(std::string(400, 'q'))));
-  for (const Row& row : {Row{"gzip", "gzip", kGzip}, Row{"deflate, gzip", "deflate", kDeflate},
-                         Row{"deflate;q=0.5, gzip;q=0.8", "gzip", kGzip}, Row{"identity, gzip;q=0.9", nullptr, 0},
-                         Row{"br, gzip;q=0", nullptr, 0}, Row{"*", nullptr, 0}}) {
+  for (const Row& row :
+       {Row{"gzip", "gzip", kGzip}, Row{"deflate, gzip", "deflate", kDeflate},
+        Row{"deflate;q=0.5, gzip;q=0.8", "gzip", kGzip}, Row{"identity, gzip;q=0.9", nullptr, 0},
+        Row{"br, gzip;q=0", nullptr, 0}, Row{"*", nullptr, 0}}) {
     const std::string accept = std::string("Accept-Encoding: ") + row.accept + "\r\n";
     const std::string answer = exchange(&client, post(kJsonBody, accept));
     const std::string with_binary = exchange(&client, binary_post(std::string(400, 'q'), accept));
@@ -358,7 +376,8 @@ TEST_F(HttpTest, compressed_answers) {
       EXPECT_EQ(answer.find("Content-Encoding"), std::string::npos);
       EXPECT_EQ(body_of(answer), plain);
     } else {
-      EXPECT_NE(answer.find(std::string("Content-Encoding: ") + row.chosen + "\r\n"), std::string::npos);
+      EXPECT_NE(answer.find(std::string("Content-Encoding: ") + row.chosen + "\r\n"),
+                std::string::npos);
       EXPECT_EQ(decompress(body_of(answer), row.bits), plain);
       EXPECT_EQ(decompress(body_of(with_binary), row.bits), binary);
     }
@@ -378,9 +397,12 @@ TEST_F(HttpTest, liveness) {
   Client client = connect();
   EXPECT_EQ(exchange(&client, "GET /v2/health/live?x=y HTTP/1.1\r\n\r\n"),
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n");
-  EXPECT_EQ(exchange(&client, "POST /v2/health/live HTTP/1.1\r\nContent-Length: 2\r\n\r\nab").substr(0, 12), "HTTP/1.1 405");
+  EXPECT_EQ(exchange(&client, "POST /v2/health/live HTTP/1.1\r\nContent-Length: 2\r\n\r\nab")
+                .substr(0, 12),
+            "HTTP/1.1 405");
   gateway->set_live(false);
-  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 400");
+  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12),
+            "HTTP/1.1 400");
 }
 
 TEST_F(HttpTest, restricted_apis_want_their_header) {
@@ -392,11 +414,14 @@ TEST_F(HttpTest, restricted_apis_want_their_header) {
   const std::string refused = exchange(&client, post(kJsonBody));
   EXPECT_EQ(refused.substr(0, 12), "HTTP/1.1 403");
   EXPECT_EQ(body_of(refused), R"({"error":"This API is restricted, expecting header 'X-Key'"})");
-  EXPECT_EQ(exchange(&client, "GET /v2/models/m/infer HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 403");
+  EXPECT_EQ(exchange(&client, "GET /v2/models/m/infer HTTP/1.1\r\n\r\n").substr(0, 12),
+            "HTTP/1.1 403");
   EXPECT_EQ(exchange(&client, post(kJsonBody, "x-key: other\r\n")).substr(0, 12), "HTTP/1.1 403");
   EXPECT_EQ(exchange(&client, post(kJsonBody, "x-key: secret\r\n")).substr(0, 12), "HTTP/1.1 200");
-  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 403");
-  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\nX-Health: 1\r\n\r\n").substr(0, 12), "HTTP/1.1 200");
+  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12),
+            "HTTP/1.1 403");
+  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\nX-Health: 1\r\n\r\n").substr(0, 12),
+            "HTTP/1.1 200");
 }
 
 }  // namespace

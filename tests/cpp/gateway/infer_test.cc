@@ -19,15 +19,18 @@ TEST_F(InferTest, a_json_request_is_answered_and_its_memory_given_back) {
   const std::string answer = exchange(post(kJsonBody));
   EXPECT_EQ(answer.substr(0, 17), "HTTP/1.1 200 OK\r\n");
   EXPECT_NE(answer.find("Content-Type: application/json\r\n"), std::string::npos);
-  EXPECT_EQ(body_of(answer),
-            R"({"id":"7","model_name":"m","model_version":"1","outputs":[{"name":"OUTPUT0","datatype":"FP32","shape":[3],"data":[1.0,2.0,3.0]}]})");
+  EXPECT_EQ(
+      body_of(answer),
+      R"({"id":"7","model_name":"m","model_version":"1","outputs":[{"name":"OUTPUT0","datatype":"FP32","shape":[3],"data":[1.0,2.0,3.0]}]})");
   expect_nothing_left();
 }
 
 TEST_F(InferTest, a_binary_answer_has_the_headers_of_the_extension) {
   const std::string tensor = floats(16);
   const std::string answer = exchange(binary_post(tensor));
-  EXPECT_NE(answer.find("Content-Type: application/octet-stream\r\nInference-Header-Content-Length: "), std::string::npos);
+  EXPECT_NE(
+      answer.find("Content-Type: application/octet-stream\r\nInference-Header-Content-Length: "),
+      std::string::npos);
   EXPECT_EQ(answer.substr(answer.size() - tensor.size()), tensor);
   expect_nothing_left();
 }
@@ -37,7 +40,8 @@ TEST_F(InferTest, tensors_begin_on_a_cache_line) {
     size_t json_bytes = 0;
     std::string body = binary_body(floats(4), &json_bytes);
     body.insert(json_bytes, std::string(extra, ' '));
-    exchange(post(body, "Inference-Header-Content-Length: " + std::to_string(json_bytes + extra) + "\r\n"));
+    exchange(post(
+        body, "Inference-Header-Content-Length: " + std::to_string(json_bytes + extra) + "\r\n"));
     ASSERT_FALSE(core->submits.empty());
   }
   core->on_submit = [this](const shm::Submit& submit) {
@@ -55,7 +59,8 @@ TEST_F(InferTest, a_large_tensor_is_received_and_sent_in_place) {
   Client client = connect();
   size_t sent = 0;
   std::string answer;
-  for (int turn = 0; turn < 100000 && (sent < request.size() || answer.size() < tensor.size() + 100); ++turn) {
+  for (int turn = 0;
+       turn < 100000 && (sent < request.size() || answer.size() < tensor.size() + 100); ++turn) {
     if (sent < request.size()) sent += client.send_some(std::string_view(request).substr(sent));
     gateway->turn(0);
     core->poll();
@@ -82,9 +87,10 @@ TEST_F(InferTest, an_answer_can_lie_in_the_region_of_an_instance) {
 
 TEST_F(InferTest, an_error_of_a_model_has_its_status_and_text) {
   const std::vector<std::pair<base::Code, std::string>> rows = {
-      {base::Code::kUnknown, "400"},      {base::Code::kInternal, "500"},    {base::Code::kNotFound, "404"},
-      {base::Code::kInvalidArgument, "400"}, {base::Code::kUnavailable, "503"}, {base::Code::kUnsupported, "501"},
-      {base::Code::kAlreadyExists, "400"},   {base::Code::kCancelled, "400"}};
+      {base::Code::kUnknown, "400"},       {base::Code::kInternal, "500"},
+      {base::Code::kNotFound, "404"},      {base::Code::kInvalidArgument, "400"},
+      {base::Code::kUnavailable, "503"},   {base::Code::kUnsupported, "501"},
+      {base::Code::kAlreadyExists, "400"}, {base::Code::kCancelled, "400"}};
   Client client = connect();
   for (const auto& [code, status] : rows) {
     core->on_submit = [&](const shm::Submit& submit) { core->fail(submit, code, "it \"broke\""); };
@@ -170,12 +176,16 @@ TEST_F(InferTest, json_over_the_limit_is_refused_and_the_connection_lives) {
 }
 
 TEST_F(InferTest, a_full_region_is_503_and_says_so) {
-  const std::string head = "POST /v2/models/m/infer HTTP/1.1\r\nInference-Header-Content-Length: 10\r\nContent-Length: " +
-                           std::to_string(kRegionBytes) + "\r\n\r\n";
+  const std::string head =
+      "POST /v2/models/m/infer HTTP/1.1\r\nInference-Header-Content-Length: "
+      "10\r\nContent-Length: " +
+      std::to_string(kRegionBytes) + "\r\n\r\n";
   const std::string answer = exchange(head);
   EXPECT_TRUE(answer.empty()) << answer;  // it waits for the body, which is worth reading
-  const std::string huge = "POST /v2/models/m/infer HTTP/1.1\r\nInference-Header-Content-Length: 10\r\nContent-Length: " +
-                           std::to_string(kRegionBytes * 2) + "\r\n\r\n";
+  const std::string huge =
+      "POST /v2/models/m/infer HTTP/1.1\r\nInference-Header-Content-Length: "
+      "10\r\nContent-Length: " +
+      std::to_string(kRegionBytes * 2) + "\r\n\r\n";
   const std::string refused = exchange(huge);
   EXPECT_EQ(refused.substr(0, 12), "HTTP/1.1 503");
   EXPECT_NE(refused.find("shared memory is full"), std::string::npos);

@@ -136,7 +136,9 @@ TEST_F(LifeTest, a_request_in_flight_has_no_time_limit_here) {
 }
 
 TEST_F(LifeTest, a_client_that_does_not_read_is_cut_off_and_its_answer_returned) {
-  core->on_submit = [&](const shm::Submit& submit) { core->answer_with(submit, std::string(4 << 20, 'a')); };
+  core->on_submit = [&](const shm::Submit& submit) {
+    core->answer_with(submit, std::string(4 << 20, 'a'));
+  };
   Client client = connect();
   client.send(binary_post(std::string(8, 'x')));
   run();

@@ -23,17 +23,25 @@ class ProxyTest : public GatewayTest {
 TEST_F(ProxyTest, head_and_body_travel_without_what_concerns_one_connection_only) {
   Client client = connect();
   const auto up = forward(&client,
-                          "POST /v2/repository/index?a=%20b HTTP/1.1\r\nHost: here\r\nConnection: keep-alive, X\r\nKeep-Alive: 5\r\n"
-                          "TE: trailers\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nX-One: 1\r\nContent-Length: 4\r\n\r\n");
+                          "POST /v2/repository/index?a=%20b HTTP/1.1\r\nHost: here\r\nConnection: "
+                          "keep-alive, X\r\nKeep-Alive: 5\r\n"
+                          "TE: trailers\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nX-One: "
+                          "1\r\nContent-Length: 4\r\n\r\n");
   ASSERT_NE(up, nullptr);
   EXPECT_EQ(client.read(), "HTTP/1.1 100 Continue\r\n\r\n");
   client.received.clear();
   client.send("body");
   run();
-  EXPECT_EQ(up->read(), "POST /v2/repository/index?a=%20b HTTP/1.1\r\nHost: here\r\nX-One: 1\r\nContent-Length: 4\r\n\r\nbody");
-  up->send("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nServer: s\r\nKeep-Alive: 3\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_EQ(up->read(),
+            "POST /v2/repository/index?a=%20b HTTP/1.1\r\nHost: here\r\nX-One: "
+            "1\r\nContent-Length: 4\r\n\r\nbody");
+  up->send(
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nServer: s\r\nKeep-Alive: "
+      "3\r\nContent-Length: 2\r\n\r\n{}");
   run();
-  EXPECT_EQ(client.read(), "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_EQ(
+      client.read(),
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
 }
 
 TEST_F(ProxyTest, connections_to_core_are_used_again) {
@@ -67,14 +75,21 @@ TEST_F(ProxyTest, answers_of_every_framing) {
   };
   const std::string get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
   const std::vector<Row> rows = {
-      {get, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: t\r\n\r\n",
+      {get,
+       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: "
+       "t\r\n\r\n",
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"},
-      {"GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+      {"GET / HTTP/1.0\r\n\r\n",
+       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"},
-      {"HEAD / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"},
-      {get, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
-      {get, "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n"},
-      {"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+      {"HEAD / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+       "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"},
+      {get, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+      {get, "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n",
+       "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n"},
+      {"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+       "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\na"},
   };
   for (const Row& row : rows) {
@@ -109,23 +124,30 @@ TEST_F(ProxyTest, an_answer_may_last_until_core_closes) {
   run();
   up.reset();
   run();
-  EXPECT_EQ(client.read(), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nall of it\r\n0\r\n\r\n");
+  EXPECT_EQ(client.read(),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nall of it\r\n0\r\n\r\n");
   EXPECT_FALSE(client.ended);
 }
 
 TEST_F(ProxyTest, chunked_uploads_stay_chunked) {
   Client client = connect();
-  const auto up = forward(&client, "POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  const auto up =
+      forward(&client, "POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
   run();
   client.send("5;e\r\nhello\r\n0\r\n\r\n");
   run();
-  EXPECT_EQ(up->read(), "POST /x HTTP/1.1\r\nHost: pyserver\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\nhello\r\n0\r\n\r\n");
+  EXPECT_EQ(up->read(),
+            "POST /x HTTP/1.1\r\nHost: pyserver\r\nTransfer-Encoding: "
+            "chunked\r\n\r\n3\r\nabc\r\n5\r\nhello\r\n0\r\n\r\n");
 }
 
 TEST_F(ProxyTest, streams_arrive_as_they_come) {
   Client client = connect();
-  const auto up = forward(&client, "POST /v2/models/m/generate_stream HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
-  up->send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const auto up =
+      forward(&client, "POST /v2/models/m/generate_stream HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
+  up->send(
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n");
   run();
   EXPECT_NE(client.read().find("text/event-stream"), std::string::npos);
   for (int event = 0; event < 3; ++event) {
@@ -144,7 +166,8 @@ TEST_F(ProxyTest, streams_arrive_as_they_come) {
 TEST_F(ProxyTest, large_bodies_flow_in_both_directions_without_piling_up) {
   Client client = connect();
   const std::string body(8 << 20, 'b');
-  const std::string request = "POST /x HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string request =
+      "POST /x HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   size_t sent = 0;
   for (int turn = 0; turn < 100; ++turn) {
     sent += client.send_some(std::string_view(request).substr(sent));
@@ -159,7 +182,8 @@ TEST_F(ProxyTest, large_bodies_flow_in_both_directions_without_piling_up) {
   }
   run();
   EXPECT_TRUE(up->read().ends_with(body));
-  const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string answer =
+      "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   sent = 0;
   for (int turn = 0; turn < 100; ++turn) {
     sent += up->send_some(std::string_view(answer).substr(sent));
@@ -180,7 +204,8 @@ TEST_F(ProxyTest, an_early_answer_ends_the_connection_after_it) {
   const auto up = forward(&client, "POST /x HTTP/1.1\r\nContent-Length: 1000\r\n\r\nabc");
   up->send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno");
   run();
-  EXPECT_EQ(client.read(), "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+  EXPECT_EQ(client.read(),
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
   client.send(std::string(500, 'x'));
   client.half_close();
   run();
@@ -219,7 +244,8 @@ TEST_F(ProxyTest, the_death_of_core_answers_503_and_a_new_core_serves_again) {
   run();
   EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 503");
   EXPECT_EQ(exchange(&client, "GET / HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 503");
-  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 200");
+  EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12),
+            "HTTP/1.1 200");
   meet_core();
   client.received.clear();
   const auto again = forward(&client, "GET / HTTP/1.1\r\n\r\n");
@@ -240,7 +266,8 @@ TEST_F(ProxyTest, bodies_over_the_limit_do_not_reach_core) {
 
 TEST_F(ProxyTest, pipelined_requests_change_sides) {
   Client client = connect();
-  const auto up = forward(&client, "GET /a HTTP/1.1\r\n\r\n" + post(kJsonBody) + "GET /b HTTP/1.1\r\n\r\n");
+  const auto up =
+      forward(&client, "GET /a HTTP/1.1\r\n\r\n" + post(kJsonBody) + "GET /b HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(core->submits.empty());
   up->send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
   run();
