@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <bit>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "model/checks.h"
 #include "protocol/grpc/infer.h"
-#include "protocol/grpc/message_reader.h"
+#include "protocol/grpc/outline.h"
 #include "protocol/grpc/parameters.h"
 #include "protocol/grpc/tensors.h"
 #include "protocol/tensor_memory.h"
@@ -19,82 +18,36 @@ namespace pyserver::protocol::grpc {
 
 namespace {
 
-constexpr uint32_t kModelName = 1, kModelVersion = 2, kId = 3, kParameters = 4, kInputs = 5,
-                   kOutputs = 6, kRawInputContents = 7;
-
-// A message of two gigabytes can hold a billion empty tensors. So many more than the model has are looked at for Triton's exact words
-// of refusal; beyond that the number alone is told.
-constexpr size_t kSpareTensors = 1024;
-constexpr size_t kMaxParameters = 65536;
-// Of the texts that go into the table: id, parameters' keys and strings.
-constexpr uint64_t kMaxTextBytes = 16u << 20;
-
-std::string_view view_of(std::span<const uint8_t> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-base::Status too_many(const model::ModelSpec& model, const char* what, uint64_t expected,
-                      uint64_t got) {
-  return base::invalid_argument("expected at most " + std::to_string(expected) + " " + what +
-                                " but got " + std::to_string(got) + " " + what + " for model '" +
-                                model.name + "'");
-}
-
 base::Status wrong_kind(std::string_view key, std::string_view wanted) {
   return base::invalid_argument("invalid value type for '" + std::string(key) +
                                 "' parameter, expected " + std::string(wanted) + ".");
 }
 
-// Views of a message's outermost fields. Kept from request to request for its memory.
-struct Outline {
-  std::string_view id;
-  std::vector<ParameterEntry> parameters;
-  std::vector<std::string_view> inputs;
-  std::vector<std::string_view> outputs;
-  std::vector<std::string_view> raw;
-  uint64_t input_count = 0;  // these count also what is too much to be noted
-  uint64_t output_count = 0;
-  uint64_t raw_count = 0;
-  uint64_t text_bytes = 0;
-
-  void clear() {
-    id = {};
-    parameters.clear();
-    inputs.clear();
-    outputs.clear();
-    raw.clear();
-    input_count = output_count = raw_count = text_bytes = 0;
-  }
+// Kept from request to request for its memory.
+struct Workspace {
+  Outline outline;
+  std::vector<InputTensor> inputs;
+  std::vector<int64_t> shape;
+  model::RequestDraft draft;
 };
-
-void note(std::string_view bytes, size_t limit, std::vector<std::string_view>* views,
-          uint64_t* count) {
-  ++*count;
-  if (views->size() < limit) views->push_back(bytes);
-}
 
 class Pass {
  public:
   Pass(const model::ModelSpec& model, const MessageView& message, const OwnMemory& memory,
-       Outline* outline, std::vector<InputTensor>* inputs, std::vector<int64_t>* shape,
-       model::RequestDraft* draft, DecodedRequest* request)
+       Workspace* workspace, DecodedRequest* request)
       : model_(model),
         base_(memory.mapping->data()),
         bytes_{base_ + message.offset, message.byte_size},
         memory_(memory, &request->blocks),
-        outline_(*outline),
-        inputs_(*inputs),
-        shape_(*shape),
-        draft_(*draft),
+        outline_(workspace->outline),
+        inputs_(workspace->inputs),
+        shape_(workspace->shape),
+        draft_(workspace->draft),
         request_(*request) {}
 
   base::Status run();
 
  private:
-  base::Status outline();
-  bool outline_field(uint32_t field, std::string_view bytes);
-  base::Status limits() const;
-  void keep_last_parameters();
   base::Status parameter(const ParameterEntry& entry);
   base::Status sequence_id(const ParameterValue& value);
   base::Status sequence_flag(const ParameterEntry& entry, uint8_t flag);
@@ -124,11 +77,9 @@ class Pass {
 };
 
 base::Status Pass::run() {
-  base::Status status = outline();
-  if (status.ok()) status = limits();
+  base::Status status = read_outline(model_, bytes_, &outline_);
   if (!status.ok()) return status;
   draft_.request_id = outline_.id;
-  keep_last_parameters();
   for (const ParameterEntry& entry : outline_.parameters) {
     status = parameter(entry);
     if (!status.ok()) return status;
@@ -139,90 +90,6 @@ base::Status Pass::run() {
   if (status.ok()) status = wishes();
   if (status.ok()) status = model::check(&draft_);
   return status;
-}
-
-base::Status Pass::outline() {
-  outline_.clear();
-  MessageReader reader(view_of(bytes_));
-  while (reader.next()) {
-    if (reader.type() != WireType::length_delimited) continue;
-    if (!outline_field(reader.field(), reader.bytes())) return malformed_request();
-  }
-  return reader.complete() ? base::Status() : malformed_request();
-}
-
-bool Pass::outline_field(uint32_t field, std::string_view bytes) {
-  switch (field) {
-    case kModelName:
-    case kModelVersion:
-      return is_utf8(bytes);
-    case kId:
-      outline_.id = bytes;
-      return is_utf8(bytes);
-    case kParameters: {
-      ParameterEntry entry;
-      if (!read_parameter_entry(bytes, &entry)) return false;
-      outline_.text_bytes += entry.key.size() + entry.value.text.size();
-      // One too many is kept, for limits() to see.
-      if (outline_.parameters.size() <= kMaxParameters) outline_.parameters.push_back(entry);
-      return true;
-    }
-    case kInputs:
-      note(bytes, model_.inputs.size() + kSpareTensors, &outline_.inputs, &outline_.input_count);
-      return true;
-    case kOutputs:
-      note(bytes, model_.outputs.size() + kSpareTensors, &outline_.outputs, &outline_.output_count);
-      return true;
-    case kRawInputContents:
-      note(bytes, model_.inputs.size() + kSpareTensors, &outline_.raw, &outline_.raw_count);
-      return true;
-    default:
-      return true;
-  }
-}
-
-base::Status Pass::limits() const {
-  if (outline_.input_count > outline_.inputs.size()) {
-    return too_many(model_, "inputs", model_.inputs.size(), outline_.input_count);
-  }
-  if (outline_.output_count > outline_.outputs.size()) {
-    return too_many(model_, "outputs", model_.outputs.size(), outline_.output_count);
-  }
-  if (outline_.parameters.size() > kMaxParameters) {
-    return base::invalid_argument("the request for model '" + model_.name + "' has more than " +
-                                  std::to_string(kMaxParameters) + " parameters");
-  }
-  const uint64_t texts = outline_.text_bytes + outline_.id.size();
-  if (texts > kMaxTextBytes) {
-    return base::invalid_argument("the id and the parameters of the request for model '" +
-                                  model_.name + "' take " + std::to_string(texts) +
-                                  " bytes; at most " + std::to_string(kMaxTextBytes) +
-                                  " are supported");
-  }
-  return {};
-}
-
-// Of the entries of a map with equal keys the last one counts.
-void Pass::keep_last_parameters() {
-  std::vector<ParameterEntry>& entries = outline_.parameters;
-  constexpr size_t kFew = 16;
-  size_t kept = 0;
-  if (entries.size() <= kFew) {
-    for (size_t index = 0; index < entries.size(); ++index) {
-      const auto same = [&](const ParameterEntry& other) {
-        return other.key == entries[index].key;
-      };
-      const auto after = entries.begin() + static_cast<ptrdiff_t>(index) + 1;
-      if (std::none_of(after, entries.end(), same)) entries[kept++] = entries[index];
-    }
-  } else {
-    std::unordered_map<std::string_view, size_t> last;
-    for (size_t index = 0; index < entries.size(); ++index) last[entries[index].key] = index;
-    for (size_t index = 0; index < entries.size(); ++index) {
-      if (last[entries[index].key] == index) entries[kept++] = entries[index];
-    }
-  }
-  entries.resize(kept);
 }
 
 base::Status Pass::parameter(const ParameterEntry& entry) {
@@ -403,30 +270,13 @@ base::Status Pass::wish(const OutputTensor& output) {
 
 }  // namespace
 
-base::Status peek(std::span<const uint8_t> message, RequestHead* head) {
-  *head = {};
-  MessageReader reader(view_of(message));
-  while (reader.next()) {
-    if (reader.field() > kId || reader.type() != WireType::length_delimited) continue;
-    std::string_view& text = reader.field() == kModelName      ? head->model_name
-                             : reader.field() == kModelVersion ? head->model_version
-                                                               : head->id;
-    text = reader.bytes();
-    if (!is_utf8(text)) return malformed_request();
-  }
-  return reader.complete() ? base::Status() : malformed_request();
-}
-
 void DecodedRequest::clear() {
   protocol::DecodedRequest::clear();
   empty_final_response = false;
 }
 
 struct InferDecoder::Parts {
-  Outline outline;
-  std::vector<InputTensor> inputs;
-  std::vector<int64_t> shape;
-  model::RequestDraft draft;
+  Workspace workspace;
 };
 
 InferDecoder::InferDecoder() : parts_(std::make_unique<Parts>()) {}
@@ -434,13 +284,11 @@ InferDecoder::~InferDecoder() = default;
 
 base::Status InferDecoder::decode(const model::ModelSpec& model, const MessageView& message,
                                   const OwnMemory& memory, DecodedRequest* request) {
-  Parts& parts = *parts_;
-  parts.draft.begin(model);
+  model::RequestDraft& draft = parts_->workspace.draft;
+  draft.begin(model);
   request->binary_default = true;
-  base::Status status = Pass(model, message, memory, &parts.outline, &parts.inputs, &parts.shape,
-                             &parts.draft, request)
-                            .run();
-  if (status.ok()) fill_table(parts.draft, request);
+  base::Status status = Pass(model, message, memory, &parts_->workspace, request).run();
+  if (status.ok()) fill_table(draft, request);
   return status;
 }
 
