@@ -107,6 +107,7 @@ class PythonInstance:
 
     def _answer(self, batch: Batch) -> None:
         requests = batch.requests
+        batch.mark_input_end()
         responses = self._call(requests)
         if inspect.iscoroutine(responses):
             responses = self._coroutines.wait(responses)
@@ -121,6 +122,7 @@ class PythonInstance:
 
     def _decoupled(self, batch: Batch) -> None:
         requests = batch.requests
+        batch.mark_input_end()
         returned = self._call(requests)
         if inspect.iscoroutine(returned):
             self._coroutines.start(returned, requests, self._name)

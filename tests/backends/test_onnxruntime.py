@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pyserver.backends.interface import ModelInfo
+from pyserver.backends.onnx_session import Device, default_threads, open_session
+from pyserver.backends.onnxruntime import OnnxRuntimeBackend
+from pyserver.errors import UnavailableError
 from tests.instance.serving import LoadFailed, served, tensors, write_model
 
 onnx = pytest.importorskip("onnx")
@@ -220,3 +226,36 @@ def test_a_scalar_is_one_element_to_clients(tmp_path: Path) -> None:
         response = one.infer(given)
         assert response.outputs["OUT"].tolist() == [5] * 3
         assert response.outputs["SAME"].tolist() == [5]
+
+
+def _info(path: Path, config: dict[str, Any] | None = None) -> ModelInfo:
+    return ModelInfo("m", 1, path, path / "1", "{}", config=config or {})
+
+
+def test_without_the_framework_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'pyserver\[onnx\]'"):
+        OnnxRuntimeBackend().describe(_info(add_sub(tmp_path / "m")))
+
+
+def test_an_instance_on_a_gpu_needs_a_provider_for_it(tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has it")
+    info = _info(add_sub(tmp_path / "m"))
+    with pytest.raises(UnavailableError, match="CUDAExecutionProvider"):
+        open_session(info, Device("KIND_GPU", 0))
+    accelerators = {"gpu_execution_accelerator": [{"name": "tensorrt", "parameters": {}}]}
+    info = _info(info.model_dir, {"optimization": {"execution_accelerators": accelerators}})
+    with pytest.raises(UnavailableError, match="TensorrtExecutionProvider"):
+        open_session(info, Device("KIND_GPU", 0))
+
+
+def test_threads_are_divided_among_instances(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert default_threads(_info(tmp_path)) == cores
+    groups = [{"count": 2 * cores, "gpus": []}]
+    assert default_threads(_info(tmp_path, {"instance_group": groups})) == 1

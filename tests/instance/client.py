@@ -31,6 +31,10 @@ FINAL, ERROR, EMPTY, RELEASED_FLAG = 1, 2, 4, 8
 
 BOOL, INT, DOUBLE, STRING = range(4)
 
+# A ring's counters. Without a byte order `struct` copies eight bytes at once; with one it goes byte
+# by byte, and the engine would see half a number.
+COUNTER = struct.Struct("Q")
+
 
 @dataclass(frozen=True)
 class Response:
@@ -138,13 +142,13 @@ class Client:
 
     def poll(self) -> bool:
         """Takes one record from core; whether there was one."""
-        (tail,) = struct.unpack_from("<Q", self._rings, FROM_CORE)
+        (tail,) = COUNTER.unpack_from(self._rings, FROM_CORE)
         if tail == self._head:
             return False
         at = FROM_CORE + RING_HEADER + self._head % _core.RING_CAPACITY * _core.RECORD_BYTES
         record = self._rings[at : at + _core.RECORD_BYTES]
         self._head += 1
-        struct.pack_into("<Q", self._rings, FROM_CORE + 64, self._head)
+        COUNTER.pack_into(self._rings, FROM_CORE + 64, self._head)
         if record[0] == RELEASED:
             self.calls[struct.unpack_from("<Q", record, 8)[0]].released = True
         elif record[0] == REPLY:
@@ -192,7 +196,7 @@ class Client:
         at = TO_CORE + RING_HEADER + self._tail % _core.RING_CAPACITY * _core.RECORD_BYTES
         self._rings[at : at + _core.RECORD_BYTES] = record
         self._tail += 1
-        struct.pack_into("<Q", self._rings, TO_CORE, self._tail)
+        COUNTER.pack_into(self._rings, TO_CORE, self._tail)
         os.eventfd_write(self._core_bell, 1)
 
 
