@@ -139,6 +139,23 @@ class BenchOfMessages {
   std::optional<uint64_t> message_;
 };
 
+// A response table over tensors in this process.
+class MadeGrpcResponse : public MadeResponse {
+ public:
+  // `final`: in a stream.
+  base::Status encode(const model::ModelSpec& model, const DecodedRequest& request,
+                      std::optional<bool> final, EncodedMessage* out) {
+    const std::span<const uint8_t> bytes = builder.finish();
+    base::Status status = view_.parse(bytes);
+    if (!status.ok()) return status;
+    if (final) return encode_stream(model, request, view_, *final, find(), out);
+    return grpc::encode(model, request, view_, find(), out);
+  }
+
+ private:
+  shm::ResponseView view_;
+};
+
 inline std::string joined(const EncodedMessage& message) {
   std::string bytes;
   for (const std::span<const uint8_t> span : message.spans) {
