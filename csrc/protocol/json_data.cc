@@ -1,4 +1,4 @@
-// Walking nested arrays of numbers, booleans and strings; nesting is bounded, so the recursion is.
+// Walking nested arrays of numbers, booleans and strings; the document's nesting is bounded, so the recursion is.
 #include "protocol/json_data.h"
 
 #include <cstring>
@@ -10,11 +10,6 @@
 namespace pyserver::protocol {
 
 namespace {
-
-base::Status too_deep() {
-  return base::invalid_argument("JSON nesting depth exceeds maximum allowed limit (" +
-                                std::to_string(kMaxNesting) + ")");
-}
 
 template <typename T>
 base::Status as_element(const JsonValue& value, T* element) {
@@ -38,8 +33,7 @@ base::Status as_element(const JsonValue& value, T* element) {
 }
 
 template <typename T>
-base::Status read_numbers(const JsonValue& data, size_t depth, int64_t* left,
-                          std::vector<uint8_t>* bytes) {
+base::Status read_numbers(const JsonValue& data, int64_t* left, std::vector<uint8_t>* bytes) {
   if (!data.IsArray()) {
     if (*left == 0) return base::internal_error("Shape does not match true shape of 'data' field");
     T element{};
@@ -50,15 +44,14 @@ base::Status read_numbers(const JsonValue& data, size_t depth, int64_t* left,
     --*left;
     return {};
   }
-  if (depth > kMaxNesting) return too_deep();
   for (const JsonValue& item : data.GetArray()) {
-    base::Status status = read_numbers<T>(item, depth + 1, left, bytes);
+    base::Status status = read_numbers<T>(item, left, bytes);
     if (!status.ok()) return status;
   }
   return {};
 }
 
-base::Status size_strings(const JsonValue& data, size_t depth, uint64_t* bytes) {
+base::Status size_strings(const JsonValue& data, uint64_t* bytes) {
   if (!data.IsArray()) {
     std::string_view text;
     base::Status status = as_string(data, &text);
@@ -66,9 +59,8 @@ base::Status size_strings(const JsonValue& data, size_t depth, uint64_t* bytes) 
     *bytes += sizeof(uint32_t) + text.size();
     return {};
   }
-  if (depth > kMaxNesting) return too_deep();
   for (const JsonValue& item : data.GetArray()) {
-    base::Status status = size_strings(item, depth + 1, bytes);
+    base::Status status = size_strings(item, bytes);
     if (!status.ok()) return status;
   }
   return {};
@@ -90,7 +82,7 @@ void read_strings(const JsonValue& data, std::vector<uint8_t>* bytes) {
 template <typename T>
 base::Status read_exactly(const JsonValue& data, int64_t elements, std::vector<uint8_t>* bytes) {
   int64_t left = elements;
-  base::Status status = read_numbers<T>(data, 1, &left, bytes);
+  base::Status status = read_numbers<T>(data, &left, bytes);
   if (!status.ok()) return explain("Unable to parse 'data'", status);
   if (left == 0) return {};
   return base::internal_error("Failed to parse 'data' field: shape does not match true shape");
@@ -100,7 +92,7 @@ base::Status read_exactly(const JsonValue& data, int64_t elements, std::vector<u
 
 base::Status json_strings_byte_size(const JsonValue& data, uint64_t* bytes) {
   *bytes = 0;
-  return size_strings(data, 1, bytes);
+  return size_strings(data, bytes);
 }
 
 base::Status read_json_data(std::string_view input, base::Datatype datatype, const JsonValue& data,

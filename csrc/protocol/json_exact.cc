@@ -341,6 +341,27 @@ base::Status Pass::output(const JsonValue& output) {
   return status;
 }
 
+// How deep arrays and objects of well-formed JSON stand in one another.
+size_t nesting(std::string_view text) {
+  size_t depth = 0;
+  size_t deepest = 0;
+  bool in_string = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      in_string = c != '"';
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    } else {
+      in_string = c == '"';
+    }
+  }
+  return deepest;
+}
+
 }  // namespace
 
 struct ExactJsonReader::Parts {
@@ -363,6 +384,10 @@ base::Status ExactJsonReader::read(const JsonSource& source, JsonTarget* target)
     return base::internal_error("failed to parse the request JSON buffer: " +
                                 std::string(rapidjson::GetParseError_En(document.GetParseError())) +
                                 " at " + std::to_string(document.GetErrorOffset()));
+  }
+  if (nesting({source.text, source.size}) > kMaxNesting) {
+    return base::invalid_argument("JSON nesting depth exceeds maximum allowed limit (" +
+                                  std::to_string(kMaxNesting) + ")");
   }
   return Pass(source, target).request(document);
 }

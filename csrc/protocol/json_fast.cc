@@ -312,7 +312,7 @@ bool Pass::data(ondemand::value value, Input* input) {
 bool Pass::strings(ondemand::array array, Input* input) {
   scratch_.clear();
   StringSink sink{&scratch_};
-  if (!read_data(array, 1, &sink)) return false;
+  if (!read_data(array, kDataNesting, &sink)) return false;
   if (target_.max_input_bytes != 0 && scratch_.size() > target_.max_input_bytes) return false;
   uint8_t* memory = target_.memory.take(scratch_.size(), &input->location);
   if (memory == nullptr) return false;

@@ -97,6 +97,9 @@ struct StringSink {
   }
 };
 
+// How deep 'data' stands: the document, 'inputs', the input, 'data' itself.
+inline constexpr size_t kDataNesting = 4;
+
 template <typename Sink>
 bool read_data(ondemand::array array, size_t depth, Sink* sink) {
   if (depth > kMaxNesting) return false;
@@ -118,7 +121,7 @@ bool read_data(ondemand::array array, size_t depth, Sink* sink) {
 template <typename T>
 bool read_numbers(ondemand::array array, uint8_t* memory, uint64_t count) {
   NumberSink<T> sink{memory, count};
-  return read_data(array, 1, &sink) && sink.left == 0;
+  return read_data(array, kDataNesting, &sink) && sink.left == 0;
 }
 
 inline bool read_typed(base::Datatype datatype, ondemand::array array, uint8_t* memory,

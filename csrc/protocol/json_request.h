@@ -18,7 +18,7 @@
 
 namespace pyserver::protocol {
 
-inline constexpr size_t kMaxNesting = 100;  // of arrays in 'data'
+inline constexpr size_t kMaxNesting = 100;  // of arrays and objects, the whole document counted
 
 struct JsonSource {
   const char* text = nullptr;
