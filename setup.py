@@ -55,11 +55,14 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
+        install = [tool("cmake"), "--install", str(build_dir), "--prefix", str(module.parent)]
+        if not self.lasting:  # line numbers for perf are ten times the code
+            install.append("--strip")
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
         for command in (
             configure,
             [tool("cmake"), "--build", str(build_dir), "--target", "_core", "-j", jobs],
-            [tool("cmake"), "--install", str(build_dir), "--prefix", str(module.parent)],
+            install,
         ):
             done = subprocess.run(command, check=False)
             if done.returncode != 0:
