@@ -40,6 +40,7 @@ void Connection::on_events(uint32_t events) {
     input_ended_ = true;
     if (first && state_ == State::kAnswering && exchange_ != nullptr &&
         host_->now_ns - began_ns_ > kGraceNs) {
+      told_ = true;
       exchange_->client_left();
     }
   }

@@ -98,6 +98,8 @@ class Connection final : public Watcher, private BodyTarget {
   HttpParser parser_;
   State state_ = State::kHead;
   bool readable_ = false;     // an edge came, or the last read did not empty the socket
+  bool grace_over_ = false;   // input_ended_, seen by one sweep
+  bool told_ = false;         // the exchange has been told that its client has probably left
   bool input_ended_ = false;  // the client closed its half
   bool pumping_ = false;
   bool keep_alive_ = true;

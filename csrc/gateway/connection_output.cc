@@ -183,6 +183,13 @@ void Connection::set_state(State state) {
 }
 
 void Connection::sweep(uint32_t now_s) {
+  // It closed its half together with the request (see on_events), and still waits a sweep later: rather gone than patient.
+  if (input_ended_ && !told_ && state_ == State::kAnswering && exchange_ != nullptr && !writing_) {
+    told_ = grace_over_;
+    grace_over_ = true;
+    if (told_) exchange_->client_left();
+  }
+  if (state_ == State::kClosed) return;
   if (deadline_s_ == 0 || now_s < deadline_s_ || state_ == State::kClosed) return;
   const bool moving = progress_ - progress_mark_ >= kMinProgressBytes;
   progress_mark_ = progress_;

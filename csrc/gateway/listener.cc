@@ -1,6 +1,7 @@
 // Accepting connections, a bounded number per turn.
 #include "gateway/listener.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -17,6 +18,8 @@ Listener::~Listener() {
 base::Status Listener::start() {
   if (running_) return {};
   too_early_ = false;
+  // Accepting until there is nobody left must not wait for somebody.
+  ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
   // Level-triggered: what one turn leaves in the backlog is reported again.
   base::Status status = loop_->watch(fd_.get(), EPOLLIN, this);
   running_ = status.ok();

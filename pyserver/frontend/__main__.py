@@ -21,7 +21,7 @@ def main() -> int:
     # The supervisor decides when we end: signals of the terminal go to the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if parent == 1 or not end_with_parent("ps-frontend", parent):
+    if not end_with_parent("ps-frontend", parent):
         return 1
     FrontendLink(ControlSocket(arguments.control_fd)).run()
     return 0

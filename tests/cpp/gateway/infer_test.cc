@@ -238,6 +238,24 @@ TEST_F(InferTest, a_client_that_closes_its_half_gets_its_answer) {
   expect_nothing_left();
 }
 
+TEST_F(InferTest, a_client_that_closed_its_half_long_ago_is_taken_for_gone) {
+  core->on_submit = nullptr;
+  run();  // its own first sweep is over
+  Client client = connect();
+  client.send(post(kJsonBody));
+  client.half_close();
+  run();
+  EXPECT_TRUE(core->cancels.empty());
+  gateway->sweep_at(gateway->now_s + 1);
+  gateway->sweep_at(gateway->now_s + 2);
+  run();
+  EXPECT_EQ(core->cancels.size(), 1u);
+  core->fail(core->submits[0], base::Code::kCancelled, "cancelled");
+  run();
+  EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 400");
+  expect_nothing_left();
+}
+
 TEST_F(InferTest, a_reply_for_nobody_is_handed_back) {
   shm::ResponseBuilder builder;
   core->reply(12345, builder.finish(), shm::kFinal);
