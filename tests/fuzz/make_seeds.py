@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from pyserver.control.grpc_stubs import grpc_service_pb2 as pb
 from tests.wire.table import TABLE
 
 # What http_json_fuzz makes of the first byte: the datatypes by number, then its other models.
@@ -83,8 +84,59 @@ def _bodies() -> list[bytes]:
     return made
 
 
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+def _messages() -> list[bytes]:
+    """Requests over gRPC: each datatype typed and raw, and one with everything."""
+    made = []
+    for number, datatype in enumerate(_MODELS):
+        request = pb.ModelInferRequest(model_name="any", id="7")
+        tensor = request.inputs.add(name="IN", datatype=datatype, shape=[2])
+        raw = pb.ModelInferRequest()
+        raw.CopyFrom(request)
+        raw.raw_input_contents.append(b"\0" * 16)
+        made.append(bytes((number,)) + raw.SerializeToString())
+        if datatype in _CONTENTS:
+            values = [b"x", b""] if datatype == "BYTES" else [1, 0]
+            getattr(tensor.contents, _CONTENTS[datatype]).extend(values)
+            made.append(bytes((number,)) + request.SerializeToString())
+    two = pb.ModelInferRequest(model_name="two", model_version="1", id="7")
+    two.inputs.add(name="A", datatype="FP32", shape=[1, 1, 2])
+    two.inputs.add(name="B", datatype="BYTES", shape=[1, 2])
+    two.outputs.add(name="Y")
+    two.outputs.add(name="X").parameters["classification"].int64_param = 2
+    two.parameters["sequence_id"].string_param = "s"
+    two.parameters["sequence_start"].bool_param = True
+    two.parameters["priority"].uint64_param = 2
+    two.parameters["timeout"].int64_param = 5
+    two.parameters["real"].double_param = 1.5
+    two.parameters["triton_enable_empty_final_response"].bool_param = True
+    two.raw_input_contents.extend((b"12345678", b"\1\0\0\0a\0\0\0\0"))
+    made.append(bytes((_TWO,)) + two.SerializeToString())
+    two.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    two.inputs[0].parameters["shared_memory_offset"].int64_param = 0
+    two.inputs[0].parameters["shared_memory_byte_size"].int64_param = 8
+    made.append(bytes((_TWO,)) + two.SerializeToString())
+    return made
+
+
 def main(folder: Path) -> None:
     seeds = {
+        "grpc_decode": _messages(),
         "http_json": _bodies(),
         "catalog": [text.encode() for text in _CATALOG],
     }

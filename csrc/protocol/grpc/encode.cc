@@ -74,7 +74,7 @@ void open(EncodedMessage* out) {
 
 class Encoder {
  public:
-  Encoder(const model::ModelSpec& model, const DecodedRequest& request,
+  Encoder(const model::ModelSpec& model, const protocol::DecodedRequest& request,
           const shm::ResponseView& response, const FindBytes& find, EncodedMessage* out)
       : model_(model),
         request_(request),
@@ -92,7 +92,7 @@ class Encoder {
   void describe(std::string_view name, base::Datatype datatype, std::span<const int64_t> shape);
 
   const model::ModelSpec& model_;
-  const DecodedRequest& request_;
+  const protocol::DecodedRequest& request_;
   const shm::ResponseView& response_;
   const FindBytes& find_;
   EncodedMessage& out_;
@@ -161,7 +161,7 @@ void add_span(std::span<const uint8_t> bytes, EncodedMessage* out) {
 
 // Puts gRPC's prefix, and on a stream the outer message, into the room before the framing; returns where it all begins now.
 size_t begin_message(bool stream, uint64_t byte_size, std::vector<char>* framing) {
-  char outer[1 + kMaxLengthBytes];
+  char outer[1 + kMaxLengthBytes] = {};
   size_t outer_bytes = 0;
   if (stream) {
     outer[0] = kInferResponse << 3 | static_cast<char>(protozero::pbf_wire_type::length_delimited);
@@ -216,13 +216,13 @@ void EncodedMessage::clear() {
   if (!kept.empty()) kept.clear();
 }
 
-base::Status encode(const model::ModelSpec& model, const DecodedRequest& request,
+base::Status encode(const model::ModelSpec& model, const protocol::DecodedRequest& request,
                     const shm::ResponseView& response, const FindBytes& find, EncodedMessage* out) {
   base::Status status = Encoder(model, request, response, find, out).run(std::nullopt);
   return status.ok() ? close(false, out) : status;
 }
 
-base::Status encode_stream(const model::ModelSpec& model, const DecodedRequest& request,
+base::Status encode_stream(const model::ModelSpec& model, const protocol::DecodedRequest& request,
                            const shm::ResponseView& response, bool final, const FindBytes& find,
                            EncodedMessage* out) {
   base::Status status = Encoder(model, request, response, find, out).run(final);

@@ -32,8 +32,8 @@ struct RequestHead {
   std::string_view id;
 };
 
-// Refused (INTERNAL, "Unable to parse request") when the message's outermost fields are malformed; what is inside them is seen by
-// decode().
+// Refused (INTERNAL, "Unable to parse request"; `head` is then empty) when the message's outermost fields are malformed. What is
+// inside them is seen by decode().
 base::Status peek(std::span<const uint8_t> message, RequestHead* head);
 
 // The bytes of a ModelInferRequest, without gRPC's prefix, already decompressed.
@@ -75,11 +75,11 @@ struct EncodedMessage {
 };
 
 // A ModelInferResponse from a request's response. Spans in `out` live as long as the regions they lie in, and `out`.
-base::Status encode(const model::ModelSpec& model, const DecodedRequest& request,
+base::Status encode(const model::ModelSpec& model, const protocol::DecodedRequest& request,
                     const shm::ResponseView& response, const FindBytes& find, EncodedMessage* out);
 
 // The same in a ModelStreamInferResponse, with the parameter triton_final_response.
-base::Status encode_stream(const model::ModelSpec& model, const DecodedRequest& request,
+base::Status encode_stream(const model::ModelSpec& model, const protocol::DecodedRequest& request,
                            const shm::ResponseView& response, bool final, const FindBytes& find,
                            EncodedMessage* out);
 

@@ -172,6 +172,7 @@ base::Status read_outline(const model::ModelSpec& model, std::span<const uint8_t
 
 base::Status peek(std::span<const uint8_t> message, RequestHead* head) {
   *head = {};
+  bool texts = true;
   MessageReader reader(view_of(message));
   while (reader.next()) {
     if (reader.field() > kId || reader.type() != WireType::length_delimited) continue;
@@ -179,9 +180,11 @@ base::Status peek(std::span<const uint8_t> message, RequestHead* head) {
                              : reader.field() == kModelVersion ? head->model_version
                                                                : head->id;
     text = reader.bytes();
-    if (!is_utf8(text)) return malformed_request();
+    texts = texts && is_utf8(text);
   }
-  return reader.complete() ? base::Status() : malformed_request();
+  if (reader.complete() && texts) return {};
+  *head = {};
+  return malformed_request();
 }
 
 }  // namespace pyserver::protocol::grpc

@@ -116,28 +116,30 @@ bool fill_varints(const InputTensor& input, uint32_t field, uint8_t* memory) {
 }
 
 bool fill_fixed(const InputTensor& input, uint32_t field, uint8_t* memory) {
+  uint8_t* at = memory;
   const size_t width = field == kFp32 ? sizeof(float) : sizeof(double);
   return for_each_field(input, [&](const MessageReader& reader) {
     if (reader.field() != field) return true;
     if (reader.type() == WireType::length_delimited) {
-      std::memcpy(memory, reader.bytes().data(), reader.bytes().size());
-      memory += reader.bytes().size();
+      std::memcpy(at, reader.bytes().data(), reader.bytes().size());
+      at += reader.bytes().size();
     } else {
       const uint64_t bits = reader.bits();
-      std::memcpy(memory, &bits, width);
-      memory += width;
+      std::memcpy(at, &bits, width);
+      at += width;
     }
     return true;
   });
 }
 
 bool fill_strings(const InputTensor& input, uint8_t* memory) {
+  uint8_t* at = memory;
   return for_each_field(input, [&](const MessageReader& reader) {
     if (reader.field() != kStrings) return true;
     const auto length = static_cast<uint32_t>(reader.bytes().size());
-    std::memcpy(memory, &length, sizeof length);
-    std::memcpy(memory + sizeof length, reader.bytes().data(), length);
-    memory += sizeof length + length;
+    std::memcpy(at, &length, sizeof length);
+    std::memcpy(at + sizeof length, reader.bytes().data(), length);
+    at += sizeof length + length;
     return true;
   });
 }

@@ -1,14 +1,14 @@
 // Messages of gRPC put together by hand, and a region and a decoder to try them on.
 #pragma once
 
-#include <cstring>
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "protocol/bench_of_bodies.h"
+#include "bench_of_bodies.h"
 #include "protocol/grpc/infer.h"
 
 namespace pyserver::protocol::grpc {
@@ -103,7 +103,7 @@ class BenchOfMessages {
   base::Status decode(const model::ModelSpec& model, std::string_view message) {
     forget();
     message_ = *allocator_->allocate(message.size());
-    std::memcpy(mapping_.data() + *message_, message.data(), message.size());
+    std::copy(message.begin(), message.end(), mapping_.data() + *message_);
     base::Status status = decoder.decode(model, {*message_, message.size()}, memory_, &request);
     if (!status.ok()) return status;
     return table.parse(request.table.finish());
