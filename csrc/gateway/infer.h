@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "gateway/core_link.h"
 #include "gateway/exchange.h"
 #include "gateway/host.h"
+#include "gateway/loop.h"
 #include "gateway/request_body.h"
 #include "gateway/router.h"
 #include "model/catalog.h"
@@ -32,11 +34,12 @@ namespace pyserver::gateway {
 
 class InferService;
 
-class InferExchange final : public Exchange {
+class InferExchange final : public Exchange, private Watcher {
  public:
   InferExchange(InferService* service, uint32_t slot);
   InferExchange(const InferExchange&) = delete;
   InferExchange& operator=(const InferExchange&) = delete;
+  ~InferExchange() override;
 
   // infer.cc: up to the Submit
   base::Status start(Connection* connection, const RequestHead& head,
@@ -66,7 +69,12 @@ class InferExchange final : public Exchange {
   void take_error(const shm::Reply& reply, const shm::Mapping& region);
   void answer();
   void send_answer();
-  bool compress();
+  void reply(uint64_t bytes);
+
+  // infer_compress.cc: in slices, so that a large answer does not stop everybody else
+  void start_compressing();
+  void on_events(uint32_t events) override;  // compresses the next slice
+  std::span<const uint8_t> next_slice();
   void cancel();
   void let_go();
   void return_lease();
@@ -101,6 +109,9 @@ class InferExchange final : public Exchange {
   shm::ResponseView response_;
   protocol::FindBytes find_;
   protocol::EncodedResponse encoded_;
+  std::optional<Deflater> deflater_;  // while the answer is being compressed
+  size_t compressed_parts_ = 0;       // of encoded_: the JSON part, then each blob
+  size_t compressed_offset_ = 0;      // in the part under way
   std::string compressed_;
   std::vector<iovec> parts_;
   std::vector<std::pair<uint32_t, shm::RegionRef>> held_;  // regions the answer refers to

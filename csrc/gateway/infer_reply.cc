@@ -98,37 +98,28 @@ void InferExchange::answer() {
 
 void InferExchange::send_answer() {
   answering_ = true;
+  if (answer_encoding_ != Encoding::kIdentity) {
+    start_compressing();
+    return;
+  }
+  parts_.clear();
+  parts_.push_back({encoded_.json.data(), encoded_.json.size()});
+  for (const std::span<const uint8_t> blob : encoded_.binary) {
+    if (blob.empty()) continue;
+    parts_.push_back({const_cast<uint8_t*>(blob.data()), blob.size()});  // writev only reads it
+  }
+  reply(encoded_.json.size() + encoded_.binary_bytes);
+}
+
+// Sends parts_, which are `bytes` in all. done() may have been called when this returns.
+void InferExchange::reply(uint64_t bytes) {
   ReplyHead head;
   head.content_type = encoded_.octet_stream ? kOctets : kJson;
   if (encoded_.octet_stream) head.inference_header_length = encoded_.json.size();
-  head.content_length = encoded_.json.size() + encoded_.binary_bytes;
-  parts_.clear();
-  if (answer_encoding_ != Encoding::kIdentity && compress()) {
-    head.content_encoding = encoding_name(answer_encoding_);
-    head.content_length = compressed_.size();
-    parts_.push_back({compressed_.data(), compressed_.size()});
-  } else {
-    parts_.push_back({encoded_.json.data(), encoded_.json.size()});
-    for (const std::span<const uint8_t> blob : encoded_.binary) {
-      if (!blob.empty())
-        parts_.push_back({const_cast<uint8_t*>(blob.data()), blob.size()});  // writev only reads it
-    }
-  }
-  service_->host_->counters.response_bytes += head.content_length;
-  connection_->reply(head, parts_);  // done() may have been called when this returns
-}
-
-bool InferExchange::compress() {
-  Deflater deflater(answer_encoding_);
-  compressed_.clear();
-  const auto bytes = [](std::string_view text) {
-    return std::span<const uint8_t>(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  };
-  bool good = deflater.feed(bytes(encoded_.json), encoded_.binary.empty(), &compressed_);
-  for (size_t index = 0; good && index < encoded_.binary.size(); ++index) {
-    good = deflater.feed(encoded_.binary[index], index + 1 == encoded_.binary.size(), &compressed_);
-  }
-  return good;
+  head.content_encoding = encoding_name(answer_encoding_);
+  head.content_length = bytes;
+  service_->host_->counters.response_bytes += bytes;
+  connection_->reply(head, parts_);
 }
 
 void InferExchange::done() { let_go(); }
@@ -181,6 +172,8 @@ void InferExchange::on_core_lost() {
 void InferExchange::settle() {
   if (!live_ || connection_ != nullptr || (submitted_ && !(final_ && released_))) return;
   live_ = false;
+  service_->host_->loop.forget(this);
+  deflater_.reset();
   if (table_) session_->allocator.free(*table_);
   for (const uint64_t block : request_.blocks) session_->allocator.free(block);
   body_.clear();

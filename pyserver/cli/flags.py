@@ -113,7 +113,6 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             v.RESTRICTED,
             "endpoints that need a header",
             repeats=True,
-            unused="endpoints cannot be restricted in this version",
         ),
         Flag("http-idle-timeout-secs", v.SECONDS, "time before an idle connection is closed"),
         Flag("http-header-timeout-secs", v.SECONDS, "time for a request's headers to arrive"),

@@ -54,10 +54,10 @@ class HttpTest : public GatewayTest {
     return out;
   }
 
-  static std::string decompress(const std::string& text, int bits) {
+  static std::string decompress(const std::string& text, int bits, size_t most = 1u << 20) {
     z_stream stream{};
     EXPECT_EQ(::inflateInit2(&stream, bits), Z_OK);
-    std::string out(1 << 20, '\0');
+    std::string out(most, '\0');
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
     stream.avail_in = static_cast<uInt>(text.size());
     stream.next_out = reinterpret_cast<Bytef*>(out.data());
@@ -382,6 +382,33 @@ TEST_F(HttpTest, compressed_answers) {
       EXPECT_EQ(decompress(body_of(with_binary), row.bits), binary);
     }
   }
+  expect_nothing_left();
+}
+
+TEST_F(HttpTest, a_large_answer_is_compressed_while_others_are_served) {
+  const std::string content(2u << 20, 'c');
+  core->on_submit = [&](const shm::Submit& submit) { core->answer_with(submit, content); };
+  Client large = connect();
+  Client small = connect();
+  large.send(binary_post(std::string(8, 'x'), "Accept-Encoding: gzip\r\n"));
+  gateway->turn(0);
+  core->poll();
+  gateway->turn(0);
+  small.send("GET /v2/health/live HTTP/1.1\r\n\r\n");
+  gateway->turn(0);
+  EXPECT_EQ(small.read().substr(0, 12), "HTTP/1.1 200");
+  EXPECT_EQ(large.read(), "");
+  run(30);
+  const std::string answer = large.read();
+  EXPECT_NE(answer.find("Content-Encoding: gzip\r\n"), std::string::npos);
+  EXPECT_TRUE(decompress(body_of(answer), kGzip, 4u << 20).ends_with(content));
+  // A client that leaves meanwhile leaves nothing.
+  Client leaving = connect();
+  leaving.send(binary_post(std::string(8, 'x'), "Accept-Encoding: gzip\r\n"));
+  gateway->turn(0);
+  core->poll();
+  gateway->turn(0);
+  leaving.close();
   expect_nothing_left();
 }
 

@@ -116,7 +116,7 @@ TEST_F(LifeTest, a_body_that_trickles_is_408_and_one_that_moves_is_not) {
   run();
   for (int round = 0; round < 3; ++round) {
     slow.send("x");
-    moving.send(std::string(5000, ' '));
+    moving.send(std::string(20000, ' '));
     run();
     pass(21);
     EXPECT_EQ(moving.read(), "");
