@@ -53,6 +53,7 @@ Tensor::Tensor(std::string name, const py::array& array) : name_(std::move(name)
   array_ = std::move(plain);
 }
 
+// cppcheck-suppress passedByValue
 Tensor::Tensor(std::string name, DlPacked packed)
     : name_(std::move(name)),
       datatype_(packed.datatype),

@@ -151,8 +151,9 @@ RequestRef Link::make_request(const shm::Execute& record) {
   }
   request->open(shared_from_this(), record);
   request->slot_ = requests_.size();
-  requests_.push_back(request.get());
-  return RequestRef(request.release(), &Link::end_request);
+  Request* const opened = request.release();
+  requests_.push_back(opened);
+  return RequestRef(opened, &Link::end_request);
 }
 
 void Link::end_request(Request* request) {
