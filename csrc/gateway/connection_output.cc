@@ -190,7 +190,7 @@ void Connection::sweep(uint32_t now_s) {
     if (told_) exchange_->client_left();
   }
   if (state_ == State::kClosed) return;
-  if (deadline_s_ == 0 || now_s < deadline_s_ || state_ == State::kClosed) return;
+  if (deadline_s_ == 0 || now_s < deadline_s_) return;
   // A large body holds much of our region, so it has to move faster than a small one.
   const uint64_t enough = std::max(kMinProgressBytes, state_ == State::kBody ? body_left_ / 64 : 0);
   const bool moving = progress_ - progress_mark_ >= enough;
