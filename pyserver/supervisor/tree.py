@@ -229,6 +229,9 @@ class Tree:
         for frontend in self._frontends:
             for one in frontend.sockets:
                 one.listen(BACKLOG)
+                # Connections inherit it: what is left of them (TIME_WAIT) does not keep the next
+                # server from the port. Not before listen(), see listen.py.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         text = startup_summary(
             summary,
             self._settings,
