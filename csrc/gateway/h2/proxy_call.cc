@@ -20,6 +20,7 @@ struct BytesChunk final : Chunk {
 }  // namespace
 
 ProxyCall::~ProxyCall() {
+  service_->forget(this);
   if (connection_ != nullptr) connection_->cancel(this);
 }
 
@@ -83,6 +84,7 @@ void ProxyCall::ended(uint32_t) {
 
 void ProxyCall::closed() {
   stream_ = nullptr;
+  service_->forget(this);
   if (connection_ != nullptr) connection_->cancel(this);
 }
 

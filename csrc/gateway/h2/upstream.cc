@@ -146,13 +146,17 @@ void UpstreamConnection::on_closed() {
 ProxyService::~ProxyService() { on_core_lost(); }
 
 void ProxyService::connect_to(base::UniqueFd link_fd) {
-  on_core_lost();
+  if (connection_ != nullptr) connection_->close();
   link_fd_ = std::move(link_fd);
+  for (ProxyCall* const call : std::exchange(waiting_, {})) {
+    if (!submit(call)) call->ended(NGHTTP2_CANCEL);
+  }
 }
 
 void ProxyService::on_core_lost() {
   link_fd_.reset();
   if (connection_ != nullptr) connection_->close();
+  for (ProxyCall* const call : std::exchange(waiting_, {})) call->ended(NGHTTP2_CANCEL);
 }
 
 void ProxyService::connection_closed() {
@@ -172,16 +176,21 @@ base::UniqueFd ProxyService::connect() const {
   return fd;
 }
 
-std::unique_ptr<Call> ProxyService::begin(Stream* stream) {
+bool ProxyService::submit(ProxyCall* call) {
   if (connection_ == nullptr) {
     base::UniqueFd fd = connect();
-    if (fd.valid()) {
-      connection_ = std::make_unique<UpstreamConnection>(host_, queue_, this, std::move(fd));
-      if (!connection_->watch().ok()) connection_->close();
-    }
+    if (!fd.valid()) return false;
+    connection_ = std::make_unique<UpstreamConnection>(host_, queue_, this, std::move(fd));
+    if (!connection_->watch().ok()) connection_->close();
   }
+  return connection_ != nullptr && connection_->submit(call);
+}
+
+std::unique_ptr<Call> ProxyService::begin(Stream* stream) {
   auto call = std::make_unique<ProxyCall>(stream, this);
-  if (connection_ == nullptr || !connection_->submit(call.get())) {
+  if (!link_fd_.valid()) {
+    waiting_.push_back(call.get());
+  } else if (!submit(call.get())) {
     stream->finish(protocol::grpc::StatusCode::kUnavailable, "the server's core is not available; try again shortly");
     return nullptr;
   }

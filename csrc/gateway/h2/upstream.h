@@ -74,17 +74,22 @@ class ProxyService {
   // Replaces what was there before.
   void connect_to(base::UniqueFd link_fd);
   void on_core_lost();
+  // Core serves; its gRPC service may come a little later.
   std::unique_ptr<Call> begin(Stream* stream);
+  // The call's client has gone while it waited for core's service to come.
+  void forget(ProxyCall* call) { std::erase(waiting_, call); }
   void connection_closed();
   void bury() { buried_.clear(); }
 
  private:
   base::UniqueFd connect() const;
+  bool submit(ProxyCall* call);
 
   Host* host_;
   FlushQueue* queue_;
   base::UniqueFd link_fd_;
   std::unique_ptr<UpstreamConnection> connection_;
+  std::vector<ProxyCall*> waiting_;  // core has just begun
   std::vector<std::unique_ptr<UpstreamConnection>> buried_;
 };
 
