@@ -49,8 +49,8 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
         # A frontend tells the protocols apart by a connection's first bytes.
         sockets = [[*http, *own] for http, own in zip(sockets, grpc, strict=True)]
     _name_process("pyserver")
-    places = ", ".join(f"{name.upper()} at {at}" for name, at in addresses.items())
-    _log.info("pyserver %s starts; will serve %s", pyserver.__version__, places)
+    places = ", ".join(f"{name.upper()} will be at {at}" for name, at in addresses.items())
+    _log.info("pyserver %s starts; %s", pyserver.__version__, places)
     loop = Loop()
     tree = Tree(settings, loop, sockets, addresses=addresses, roles=roles)
     try:
