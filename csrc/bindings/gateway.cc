@@ -1,9 +1,9 @@
 // The gateway for Python: the frontend role hands it sockets and the control plane's messages; run() holds no GIL.
 #include "gateway/gateway.h"
 
+#include <fcntl.h>
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 

@@ -168,7 +168,8 @@ bool Connection::is_http2(std::string_view received) {
   base::UniqueFd fd = std::move(fd_);
   host_->loop.unwatch(fd.get());
   host_->connection_closed(this);
-  host_->begin_http2(std::move(fd), {reinterpret_cast<const uint8_t*>(received.data()), received.size()});
+  host_->begin_http2(std::move(fd),
+                     {reinterpret_cast<const uint8_t*>(received.data()), received.size()});
   return true;
 }
 

@@ -28,7 +28,10 @@ void Gateway::Waker::on_events(uint32_t) {
 }
 
 Gateway::Gateway(const GatewaySettings& gateway_settings)
-    : link_(&loop), infer_(this, &link_, &catalog_), proxy_(this, &link_), grpc_(this, &link_, &catalog_) {
+    : link_(&loop),
+      infer_(this, &link_, &catalog_),
+      proxy_(this, &link_),
+      grpc_(this, &link_, &catalog_) {
   settings = gateway_settings;
   update_time();
 }
@@ -172,7 +175,8 @@ void Gateway::update_time() {
 int Gateway::wait_ms(int max_wait_ms) const {
   if (backlog_) return 1;
   if (early_) return kRetryMs;
-  if (connections_.empty() && proxy_.size() == 0 && grpc_.connection_count() == 0) return max_wait_ms;
+  if (connections_.empty() && proxy_.size() == 0 && grpc_.connection_count() == 0)
+    return max_wait_ms;
   const uint64_t left = next_sweep_ns_ > now_ns ? (next_sweep_ns_ - now_ns) / 1'000'000 + 1 : 0;
   const int until_sweep = static_cast<int>(std::min<uint64_t>(left, 1000));
   return max_wait_ms < 0 ? until_sweep : std::min(max_wait_ms, until_sweep);
@@ -186,7 +190,9 @@ void Gateway::sweep_at(uint32_t second) {
   proxy_.sweep(second);
   grpc_.sweep(second);
   give_back_memory();
-  if (!serving_ || draining || connections_.size() + grpc_.connection_count() >= settings.max_connections) return;
+  if (!serving_ || draining ||
+      connections_.size() + grpc_.connection_count() >= settings.max_connections)
+    return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
 }
 
@@ -194,7 +200,8 @@ void Gateway::sweep_at(uint32_t second) {
 void Gateway::give_back_memory() {
   constexpr uint32_t kIdleSweeps = 10;
   const uint64_t seen = std::exchange(seen_requests_, counters.infer_requests);
-  idle_sweeps_ = seen == seen_requests_ && infer_.inflight() + grpc_.inflight() == 0 ? idle_sweeps_ + 1 : 0;
+  idle_sweeps_ =
+      seen == seen_requests_ && infer_.inflight() + grpc_.inflight() == 0 ? idle_sweeps_ + 1 : 0;
   if (idle_sweeps_ == kIdleSweeps && link_.session() != nullptr) link_.session()->allocator.trim();
 }
 

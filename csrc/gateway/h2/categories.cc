@@ -44,8 +44,8 @@ std::string_view category_of_method(std::string_view path) {
   if (path.starts_with("/grpc.health.v1.Health/")) return "health";
   if (!path.starts_with(kService)) return {};
   path.remove_prefix(kService.size());
-  const Entry* const found =
-      std::find_if(std::begin(kMethods), std::end(kMethods), [path](const Entry& one) { return one.method == path; });
+  const Entry* const found = std::find_if(std::begin(kMethods), std::end(kMethods),
+                                          [path](const Entry& one) { return one.method == path; });
   return found != std::end(kMethods) ? found->category : std::string_view();
 }
 

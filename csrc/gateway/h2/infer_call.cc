@@ -8,7 +8,8 @@ namespace pyserver::gateway::h2 {
 
 using protocol::grpc::StatusCode;
 
-InferCall::InferCall(Stream* stream, InferRequests* requests) : stream_(stream), requests_(requests) {
+InferCall::InferCall(Stream* stream, InferRequests* requests)
+    : stream_(stream), requests_(requests) {
   const std::string_view name = stream->field("grpc-encoding");
   encoding_ = name.empty() ? Encoding::kIdentity : parse_encoding(name);
 }
@@ -25,7 +26,8 @@ void InferCall::take(std::span<const uint8_t> bytes) {
     } else {
       const size_t step = std::min<uint64_t>(bytes.size(), left_);
       left_ -= step;
-      const base::Status status = request_->body.take(bytes.first(step), &requests_->host()->counters.copied_bytes);
+      const base::Status status =
+          request_->body.take(bytes.first(step), &requests_->host()->counters.copied_bytes);
       bytes = bytes.subspan(step);
       if (!status.ok()) {
         broken_ = true;
@@ -57,7 +59,8 @@ bool InferCall::begin_message() {
            std::to_string(settings.grpc.max_message_bytes) + ")";
   } else if (prefix->compressed && encoding_ == Encoding::kUnsupported) {
     code = StatusCode::kUnimplemented;
-    text = "the message's compression '" + std::string(stream_->field("grpc-encoding")) + "' is not supported";
+    text = "the message's compression '" + std::string(stream_->field("grpc-encoding")) +
+           "' is not supported";
   } else if (prefix->compressed && encoding_ == Encoding::kIdentity) {
     text = "a message is marked as compressed, but no grpc-encoding was given";
   } else if (requests_->session() == nullptr) {

@@ -44,7 +44,7 @@ class InferCall : public Call {
   Encoding encoding_;
   std::array<uint8_t, protocol::grpc::kPrefixBytes> prefix_{};
   size_t prefix_size_ = 0;
-  uint64_t left_ = 0;  // of the message
+  uint64_t left_ = 0;    // of the message
   size_t withheld_ = 0;  // bytes that we have not said we have room for again
   bool broken_ = false;
   InferRef request_;

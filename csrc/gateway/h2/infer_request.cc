@@ -84,7 +84,8 @@ base::Status InferRequests::enter(const InferRef& request) {
 
 InferRef InferRequests::find(uint64_t ticket) const {
   const uint64_t slot = ticket & kSlotMask;
-  if (slot >= slots_.size() || slots_[slot] == nullptr || slots_[slot]->ticket_ != ticket) return nullptr;
+  if (slot >= slots_.size() || slots_[slot] == nullptr || slots_[slot]->ticket_ != ticket)
+    return nullptr;
   return slots_[slot];
 }
 
@@ -133,7 +134,8 @@ void InferRequests::on_reply(const InferRef& request, const shm::Reply& reply) {
     if (!status.ok()) response.reset();
   }
   if (request->owner != nullptr) {
-    request->owner->on_response(request.get(), std::move(response), std::move(status), request->final_);
+    request->owner->on_response(request.get(), std::move(response), std::move(status),
+                                request->final_);
   }
   settle(request);
 }
@@ -154,9 +156,10 @@ void InferRequests::on_core_lost() {
     const bool waiting = !request->final_ && request->owner != nullptr;
     request->final_ = request->released_ = true;
     if (waiting) {
-      request->owner->on_response(request.get(), nullptr,
-                                  base::unavailable("the server's core process ended while the request was in flight"),
-                                  true);
+      request->owner->on_response(
+          request.get(), nullptr,
+          base::unavailable("the server's core process ended while the request was in flight"),
+          true);
     }
     settle(request);
   }

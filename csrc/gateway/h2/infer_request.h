@@ -55,8 +55,8 @@ class InferResponse final : public Chunk {
 // Who waits for the responses.
 struct InferOwner {
   // `response` is null when the record carries none. After `final` the request is not spoken of again.
-  virtual void on_response(InferRequest* request, std::shared_ptr<InferResponse> response, base::Status status,
-                           bool final) = 0;
+  virtual void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
+                           base::Status status, bool final) = 0;
 
  protected:
   ~InferOwner() = default;
@@ -96,7 +96,8 @@ class InferRequests {
   // Marks the tickets of this table among those of the frontend.
   static constexpr uint64_t kMark = uint64_t{1} << 63;
 
-  InferRequests(Host* host, CoreLink* link, model::Catalog* catalog) : host_(host), link_(link), catalog_(catalog) {}
+  InferRequests(Host* host, CoreLink* link, model::Catalog* catalog)
+      : host_(host), link_(link), catalog_(catalog) {}
 
   const SessionRef& session() const { return link_->session(); }
   // A message is complete: what it asks for. Sets model, version and id of the request.

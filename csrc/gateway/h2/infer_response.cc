@@ -10,12 +10,14 @@ InferResponse::~InferResponse() {
   session_->send(record);
 }
 
-base::Status InferResponse::read(const shm::Reply& reply, const model::ModelSpec& spec, Counters* counters) {
+base::Status InferResponse::read(const shm::Reply& reply, const model::ModelSpec& spec,
+                                 Counters* counters) {
   lease_ = reply.lease;
   const shm::Mapping* const region = region_of(reply.owner);
   if (region == nullptr || !region->contains(reply.table_offset, reply.table_bytes)) {
     ++counters->bad_replies;
-    return base::unavailable("the response of model '" + spec.name + "' is no longer there: its process ended");
+    return base::unavailable("the response of model '" + spec.name +
+                             "' is no longer there: its process ended");
   }
   base::Status status = view_.parse({region->data() + reply.table_offset, reply.table_bytes});
   if (!status.ok()) {
@@ -23,19 +25,22 @@ base::Status InferResponse::read(const shm::Reply& reply, const model::ModelSpec
     return status;
   }
   if ((reply.flags & shm::kError) == 0) return {};
-  const auto code = reply.code <= base::kMaxCode ? static_cast<base::Code>(reply.code) : base::Code::kInternal;
+  const auto code =
+      reply.code <= base::kMaxCode ? static_cast<base::Code>(reply.code) : base::Code::kInternal;
   return base::Status(code, std::string(view_.message()));
 }
 
 base::Status InferResponse::encode(std::shared_ptr<const InferRequest> request) {
   request_ = std::move(request);
-  return take_spans(protocol::grpc::encode(*request_->spec, request_->decoded, view_, finder(), &encoded_));
+  return take_spans(
+      protocol::grpc::encode(*request_->spec, request_->decoded, view_, finder(), &encoded_));
 }
 
-base::Status InferResponse::encode_for_stream(std::shared_ptr<const InferRequest> request, bool final) {
+base::Status InferResponse::encode_for_stream(std::shared_ptr<const InferRequest> request,
+                                              bool final) {
   request_ = std::move(request);
-  return take_spans(
-      protocol::grpc::encode_stream(*request_->spec, request_->decoded, view_, final, finder(), &encoded_));
+  return take_spans(protocol::grpc::encode_stream(*request_->spec, request_->decoded, view_, final,
+                                                  finder(), &encoded_));
 }
 
 base::Status InferResponse::take_spans(base::Status status) {

@@ -28,7 +28,8 @@ InferStream::InferStream(Stream* stream, InferRequests* requests)
     : InferCall(stream, requests), strict_(stream->field("triton_grpc_error") == "true") {}
 
 bool InferStream::full() const {
-  return turns_.size() + running_.size() >= kMaxUnderWay || stream()->queued_bytes() > kMaxQueuedBytes;
+  return turns_.size() + running_.size() >= kMaxUnderWay ||
+         stream()->queued_bytes() > kMaxQueuedBytes;
 }
 
 void InferStream::message(InferRef request) {
@@ -59,8 +60,8 @@ void InferStream::message(InferRef request) {
   answer_in_order();
 }
 
-void InferStream::on_response(InferRequest* request, std::shared_ptr<InferResponse> response, base::Status status,
-                              bool final) {
+void InferStream::on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
+                              base::Status status, bool final) {
   if (final) request->owner = nullptr;
   if (const auto found = running_.find(request); found != running_.end()) {
     const InferRef held = found->second;
@@ -68,8 +69,9 @@ void InferStream::on_response(InferRequest* request, std::shared_ptr<InferRespon
     answer_decoupled(held, std::move(response), status, final);
     check_end();
   } else {
-    const auto turn = std::find_if(turns_.begin(), turns_.end(),
-                                   [request](const Turn& one) { return one.request.get() == request; });
+    const auto turn = std::find_if(turns_.begin(), turns_.end(), [request](const Turn& one) {
+      return one.request.get() == request;
+    });
     if (turn == turns_.end()) return;
     if (!status.ok() || response != nullptr) {
       if (++turn->response_count == 1) {
@@ -94,7 +96,8 @@ void InferStream::answer_in_order() {
 
 void InferStream::answer(Turn* turn) {
   if (turn->error.ok() && turn->response_count != 1) {
-    turn->error = base::internal_error("expected a single response, got " + std::to_string(turn->response_count));
+    turn->error = base::internal_error("expected a single response, got " +
+                                       std::to_string(turn->response_count));
   }
   if (turn->error.ok()) turn->error = turn->first->encode_for_stream(turn->request, true);
   if (turn->error.ok()) {
@@ -123,7 +126,8 @@ void InferStream::send(std::shared_ptr<InferResponse> response) {
   stream()->send(std::move(response));
 }
 
-void InferStream::send_error(const InferRequest& request, const base::Status& status, bool refused, bool final) {
+void InferStream::send_error(const InferRequest& request, const base::Status& status, bool refused,
+                             bool final) {
   if (over_) return;
   if (strict_) {
     fail(status);

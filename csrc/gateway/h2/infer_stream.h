@@ -35,13 +35,14 @@ class InferStream final : public InferCall, private InferOwner {
   void message(InferRef request) override;
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
   bool full() const override;
-  void on_response(InferRequest* request, std::shared_ptr<InferResponse> response, base::Status status,
-                   bool final) override;
+  void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
+                   base::Status status, bool final) override;
   void answer_in_order();
   void answer(Turn* turn);
-  void answer_decoupled(const InferRef& request, std::shared_ptr<InferResponse> response, const base::Status& status,
-                        bool final);
-  void send_error(const InferRequest& request, const base::Status& status, bool refused, bool final);
+  void answer_decoupled(const InferRef& request, std::shared_ptr<InferResponse> response,
+                        const base::Status& status, bool final);
+  void send_error(const InferRequest& request, const base::Status& status, bool refused,
+                  bool final);
   void send_empty_final(const InferRequest& request);
   void send(std::shared_ptr<InferResponse> response);
   void send_notice(const protocol::grpc::StreamNotice& notice);
@@ -52,7 +53,7 @@ class InferStream final : public InferCall, private InferOwner {
   const bool strict_;  // the first error ends the call
   bool input_ended_ = false;
   bool over_ = false;
-  std::deque<Turn> turns_;                             // requests of models that are not decoupled, in order
+  std::deque<Turn> turns_;  // requests of models that are not decoupled, in order
   std::unordered_map<InferRequest*, InferRef> running_;  // of decoupled models
 };
 

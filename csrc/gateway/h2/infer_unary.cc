@@ -16,7 +16,8 @@ void InferUnary::message(InferRef request) {
   request_ = std::move(request);
   base::Status status = requests()->identify(request_.get());
   if (status.ok() && request_->spec->decoupled) {
-    status = base::unsupported("ModelInfer RPC doesn't support models with decoupled transaction policy");
+    status = base::unsupported(
+        "ModelInfer RPC doesn't support models with decoupled transaction policy");
   }
   if (status.ok()) {
     request_->owner = this;
@@ -34,10 +35,12 @@ void InferUnary::broken(StatusCode code, const std::string& text) {
 
 void InferUnary::input_ended() {
   if (request_ != nullptr || stream()->finished()) return;
-  broken(StatusCode::kInternal, inside_message() ? "the request message is cut short" : "a request message is missing");
+  broken(StatusCode::kInternal,
+         inside_message() ? "the request message is cut short" : "a request message is missing");
 }
 
-void InferUnary::on_response(InferRequest*, std::shared_ptr<InferResponse> response, base::Status status, bool final) {
+void InferUnary::on_response(InferRequest*, std::shared_ptr<InferResponse> response,
+                             base::Status status, bool final) {
   if (!status.ok() || response != nullptr) {
     if (++response_count_ == 1) {
       first_ = std::move(response);
@@ -50,7 +53,8 @@ void InferUnary::on_response(InferRequest*, std::shared_ptr<InferResponse> respo
 void InferUnary::answer() {
   request_->owner = nullptr;
   if (error_.ok() && response_count_ != 1) {
-    error_ = base::internal_error("expected a single response, got " + std::to_string(response_count_));
+    error_ =
+        base::internal_error("expected a single response, got " + std::to_string(response_count_));
   }
   const std::shared_ptr<InferResponse> response = std::move(first_);
   if (error_.ok()) error_ = response->encode(request_);

@@ -17,8 +17,8 @@ class InferUnary final : public InferCall, private InferOwner {
  private:
   void message(InferRef request) override;
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
-  void on_response(InferRequest* request, std::shared_ptr<InferResponse> response, base::Status status,
-                   bool final) override;
+  void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
+                   base::Status status, bool final) override;
   void fail(const base::Status& status);
   void answer();
 

@@ -43,7 +43,8 @@ Outbox::Result Outbox::flush(int fd, Counters* counters) {
     iovec parts[kMaxParts];
     size_t count = 0;
     for (size_t at = first_; at < pieces_.size() && count < kMaxParts; ++at) {
-      parts[count++] = {const_cast<uint8_t*>(address(pieces_[at])), pieces_[at].size};  // sendmsg only reads it
+      parts[count++] = {const_cast<uint8_t*>(address(pieces_[at])),
+                        pieces_[at].size};  // sendmsg only reads it
     }
     msghdr message{};
     message.msg_iov = parts;

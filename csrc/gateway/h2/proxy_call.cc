@@ -13,7 +13,9 @@ using protocol::grpc::StatusCode;
 namespace {
 
 struct BytesChunk final : Chunk {
-  explicit BytesChunk(std::span<const uint8_t> bytes) : kept(bytes.begin(), bytes.end()) { spans.push_back(kept); }
+  explicit BytesChunk(std::span<const uint8_t> bytes) : kept(bytes.begin(), bytes.end()) {
+    spans.push_back(kept);
+  }
   const std::vector<uint8_t> kept;
 };
 
@@ -78,7 +80,8 @@ void ProxyCall::drained(size_t bytes) {
 void ProxyCall::ended(uint32_t) {
   connection_ = nullptr;
   if (stream_ != nullptr && !answered_) {
-    stream_->finish(StatusCode::kUnavailable, "the server's core process ended while the call was under way");
+    stream_->finish(StatusCode::kUnavailable,
+                    "the server's core process ended while the call was under way");
   }
 }
 

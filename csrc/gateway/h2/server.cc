@@ -44,7 +44,8 @@ void Server::begin_call(Stream* stream) {
   }
   if (restricted(stream)) return;
   if (!serving_) {
-    stream->finish(StatusCode::kUnavailable, "the server's core is not available; try again shortly");
+    stream->finish(StatusCode::kUnavailable,
+                   "the server's core is not available; try again shortly");
     return;
   }
   if (stream->path == "/inference.GRPCInferenceService/ModelInfer") {
@@ -63,7 +64,8 @@ bool Server::restricted(Stream* stream) const {
   if (found == restrictions.end()) return false;
   const std::string header = "triton-grpc-protocol-" + found->second.header;
   if (stream->field(header) == found->second.value) return false;
-  stream->finish(StatusCode::kUnavailable, "This protocol is restricted, expecting header '" + header + "'");
+  stream->finish(StatusCode::kUnavailable,
+                 "This protocol is restricted, expecting header '" + header + "'");
   return true;
 }
 

@@ -15,7 +15,10 @@ constexpr uint32_t kMaxFrameBytes = 1 << 16;
 }  // namespace
 
 Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd)
-    : Transport(host, queue, std::move(fd)), owner_(owner), idle_since_s_(host->now_s), opened_s_(host->now_s) {
+    : Transport(host, queue, std::move(fd)),
+      owner_(owner),
+      idle_since_s_(host->now_s),
+      opened_s_(host->now_s) {
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
@@ -93,7 +96,8 @@ bool Session::count_ping() {
 void Session::give_up(uint32_t error_code, std::string_view why) {
   if (std::exchange(given_up_, true)) return;
   ++host()->counters.malformed;
-  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session()), error_code,
+  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session()), error_code,
                         reinterpret_cast<const uint8_t*>(why.data()), why.size());
   nghttp2_session_terminate_session(session(), error_code);
   want_flush();
@@ -101,8 +105,9 @@ void Session::give_up(uint32_t error_code, std::string_view why) {
 
 void Session::drain() {
   if (closed() || std::exchange(draining_, true)) return;
-  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session()),
-                        NGHTTP2_NO_ERROR, nullptr, 0);
+  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session()), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
   want_flush();
 }
 

@@ -9,19 +9,23 @@ struct Session::Callbacks {
   // Somebody who opens streams only to reset them costs more than he asks for.
   static constexpr uint64_t kFreeResets = 10000;
 
-  static Session* self(void* user_data) { return static_cast<Session*>(static_cast<Transport*>(user_data)); }
+  static Session* self(void* user_data) {
+    return static_cast<Session*>(static_cast<Transport*>(user_data));
+  }
   static Stream* stream_of(nghttp2_session* session, int32_t id) {
     return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session, id));
   }
 
   static int begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, self(user_data)->open(frame->hd.stream_id));
+    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id,
+                                         self(user_data)->open(frame->hd.stream_id));
     return 0;
   }
 
-  static int header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                    const uint8_t* value, size_t value_size, uint8_t, void* user_data) {
+  static int header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name,
+                    size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
+                    void* user_data) {
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     Stream* const stream = stream_of(session, frame->hd.stream_id);
     if (stream == nullptr) return 0;
@@ -65,12 +69,14 @@ struct Session::Callbacks {
     it->moved_ = true;
     Stream* const stream = stream_of(session, frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) it->head_complete(stream);
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+      it->head_complete(stream);
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) it->input_ended(stream);
     return 0;
   }
 
-  static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void*) {
+  static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes,
+                           size_t size, void*) {
     // The connection's window is for all streams; what one of them may hold back is its own.
     nghttp2_session_consume_connection(session, size);
     Stream* const stream = stream_of(session, id);
@@ -82,7 +88,8 @@ struct Session::Callbacks {
     return 0;
   }
 
-  static int stream_closed(nghttp2_session* session, int32_t id, uint32_t error_code, void* user_data) {
+  static int stream_closed(nghttp2_session* session, int32_t id, uint32_t error_code,
+                           void* user_data) {
     Session* const it = self(user_data);
     if (Stream* const stream = stream_of(session, id)) {
       if (error_code == NGHTTP2_NO_ERROR) ++it->ended_well_;
@@ -115,8 +122,8 @@ struct Session::Callbacks {
   }
 
   // As large as the peer and the windows allow.
-  static ssize_t frame_size(nghttp2_session*, uint8_t, int32_t, int32_t, int32_t, uint32_t remote_max_frame_size,
-                            void*) {
+  static ssize_t frame_size(nghttp2_session*, uint8_t, int32_t, int32_t, int32_t,
+                            uint32_t remote_max_frame_size, void*) {
     return static_cast<ssize_t>(remote_max_frame_size);
   }
 };

@@ -11,8 +11,8 @@ namespace {
 
 constexpr size_t kCopiedBytes = 2048;  // a copy of so few costs less than a piece of its own
 
-ssize_t read_answer(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source* source,
-                    void*) {
+ssize_t read_answer(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags,
+                    nghttp2_data_source* source, void*) {
   return static_cast<Stream*>(source->ptr)->ready(length, flags);
 }
 
@@ -23,14 +23,17 @@ std::vector<nghttp2_nv> views_of(const std::vector<Field>& fields) {
   return views;
 }
 
-std::string number_of(protocol::grpc::StatusCode code) { return std::to_string(static_cast<int>(code)); }
+std::string number_of(protocol::grpc::StatusCode code) {
+  return std::to_string(static_cast<int>(code));
+}
 
 }  // namespace
 
 nghttp2_nv field_view(std::string_view name, std::string_view value) {
   // nghttp2 copies both; its interface merely lacks const.
   return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+          NGHTTP2_NV_FLAG_NONE};
 }
 
 std::string_view Stream::field(std::string_view name) const {
@@ -99,7 +102,8 @@ void Stream::finish(protocol::grpc::StatusCode code, std::string_view message) {
     trailers.push_back({"grpc-accept-encoding", "identity, deflate, gzip"});
   }
   trailers.push_back({"grpc-status", number_of(code)});
-  if (!message.empty()) trailers.push_back({"grpc-message", protocol::grpc::percent_encode(message)});
+  if (!message.empty())
+    trailers.push_back({"grpc-message", protocol::grpc::percent_encode(message)});
   end(std::move(trailers));
 }
 

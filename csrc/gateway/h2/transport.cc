@@ -15,7 +15,8 @@ constexpr size_t kOutboxBytes = 1 << 18;  // as much is made ready ahead of the 
 
 }  // namespace
 
-Transport::Transport(Host* host, FlushQueue* queue, base::UniqueFd fd) : host_(host), queue_(queue), fd_(std::move(fd)) {}
+Transport::Transport(Host* host, FlushQueue* queue, base::UniqueFd fd)
+    : host_(host), queue_(queue), fd_(std::move(fd)) {}
 
 Transport::~Transport() {
   host_->loop.forget(this);
@@ -50,7 +51,8 @@ void Transport::read() {
     const ssize_t size = ::recv(fd_.get(), host_->read_buffer.data(), host_->read_buffer.size(), 0);
     if (size > 0) {
       readable_ = static_cast<size_t>(size) == host_->read_buffer.size() || ended_;
-      feed({reinterpret_cast<const uint8_t*>(host_->read_buffer.data()), static_cast<size_t>(size)});
+      feed(
+          {reinterpret_cast<const uint8_t*>(host_->read_buffer.data()), static_cast<size_t>(size)});
       continue;
     }
     if (size < 0 && errno == EINTR) continue;
@@ -104,7 +106,9 @@ void Transport::flush() {
     }
   }
   if (closed()) return;
-  if (failed_ || (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0)) close();
+  if (failed_ ||
+      (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0))
+    close();
 }
 
 void Transport::sweep_writes(uint32_t now_s) {

@@ -25,8 +25,8 @@ struct UpstreamConnection::Callbacks {
     return static_cast<ProxyCall*>(nghttp2_session_get_stream_user_data(session, id));
   }
 
-  static int header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                    const uint8_t* value, size_t value_size, uint8_t, void*) {
+  static int header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name,
+                    size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void*) {
     if (ProxyCall* const call = call_of(session, frame->hd.stream_id)) {
       call->answer_field({reinterpret_cast<const char*>(name), name_size},
                          {reinterpret_cast<const char*>(value), value_size});
@@ -42,13 +42,15 @@ struct UpstreamConnection::Callbacks {
     return 0;
   }
 
-  static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void*) {
+  static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes,
+                           size_t size, void*) {
     nghttp2_session_consume_connection(session, size);
     if (ProxyCall* const call = call_of(session, id)) call->answer_data({bytes, size});
     return 0;
   }
 
-  static int stream_closed(nghttp2_session* session, int32_t id, uint32_t error_code, void* user_data) {
+  static int stream_closed(nghttp2_session* session, int32_t id, uint32_t error_code,
+                           void* user_data) {
     ProxyCall* const call = call_of(session, id);
     if (call == nullptr) return 0;
     nghttp2_session_set_stream_user_data(session, id, nullptr);
@@ -57,8 +59,8 @@ struct UpstreamConnection::Callbacks {
     return 0;
   }
 
-  static ssize_t read_request(nghttp2_session* session, int32_t id, uint8_t* buffer, size_t length, uint32_t* flags,
-                              nghttp2_data_source*, void*) {
+  static ssize_t read_request(nghttp2_session* session, int32_t id, uint8_t* buffer, size_t length,
+                              uint32_t* flags, nghttp2_data_source*, void*) {
     ProxyCall* const call = call_of(session, id);  // null when it was cancelled
     if (call == nullptr) return NGHTTP2_ERR_DEFERRED;
     return call->read_request(buffer, length, flags);
@@ -81,7 +83,8 @@ nghttp2_session_callbacks* UpstreamConnection::callbacks() {
   return kAll.get();
 }
 
-UpstreamConnection::UpstreamConnection(Host* host, FlushQueue* queue, ProxyService* service, base::UniqueFd fd)
+UpstreamConnection::UpstreamConnection(Host* host, FlushQueue* queue, ProxyService* service,
+                                       base::UniqueFd fd)
     : Transport(host, queue, std::move(fd)), service_(service) {
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
@@ -101,7 +104,8 @@ UpstreamConnection::UpstreamConnection(Host* host, FlushQueue* queue, ProxyServi
 
 bool UpstreamConnection::submit(ProxyCall* call) {
   std::vector<nghttp2_nv> head = {field_view(":method", "POST"), field_view(":scheme", "http"),
-                                  field_view(":path", call->stream_->path), field_view(":authority", "core")};
+                                  field_view(":path", call->stream_->path),
+                                  field_view(":authority", "core")};
   for (const Field& field : call->stream_->fields) {
     if (field.name != "host") head.push_back(field_view(field.name, field.value));
   }
@@ -191,7 +195,8 @@ std::unique_ptr<Call> ProxyService::begin(Stream* stream) {
   if (!link_fd_.valid()) {
     waiting_.push_back(call.get());
   } else if (!submit(call.get())) {
-    stream->finish(protocol::grpc::StatusCode::kUnavailable, "the server's core is not available; try again shortly");
+    stream->finish(protocol::grpc::StatusCode::kUnavailable,
+                   "the server's core is not available; try again shortly");
     return nullptr;
   }
   ++host_->counters.proxied;

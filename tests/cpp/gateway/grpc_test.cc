@@ -92,9 +92,12 @@ TEST_F(GrpcTest, refusals_have_tritons_status_and_text) {
   EXPECT_EQ(call(&client, infer_message(kData, "absent")).status(), "5");
   const auto decoupled = call(&client, infer_message(kData, "d"));
   EXPECT_EQ(decoupled.status(), "12");
-  EXPECT_EQ(decoupled.message(), "ModelInfer RPC doesn't support models with decoupled transaction policy");
+  EXPECT_EQ(decoupled.message(),
+            "ModelInfer RPC doesn't support models with decoupled transaction policy");
   EXPECT_EQ(call(&client, "\xff\xff\xff").status(), "13");
-  core->on_submit = [this](const shm::Submit& submit) { core->fail(submit, base::Code::kUnavailable, "no % room"); };
+  core->on_submit = [this](const shm::Submit& submit) {
+    core->fail(submit, base::Code::kUnavailable, "no % room");
+  };
   const auto failed = call(&client, infer_message(kData));
   EXPECT_EQ(failed.status(), "14");
   EXPECT_EQ(failed.message(), "no %25 room");
@@ -175,7 +178,8 @@ TEST_F(GrpcTest, a_stream_answers_in_the_order_of_its_requests) {
   core->on_submit = nullptr;
   H2Client client(connect());
   const int32_t id = client.open(kStream);
-  for (const char* name : {"first", "second", "third"}) client.write(id, framed(infer_message(kData, "m", name)));
+  for (const char* name : {"first", "second", "third"})
+    client.write(id, framed(infer_message(kData, "m", name)));
   client.write(id, {}, true);
   go(&client);
   ASSERT_EQ(core->submits.size(), 3u);
@@ -197,7 +201,8 @@ TEST_F(GrpcTest, a_decoupled_model_answers_at_once_and_as_often_as_it_likes) {
   serve_decoupled();
   H2Client client(connect());
   const int32_t id = client.open(kStream);
-  client.write(id, framed(infer_message(kData, "m", "slow")) + framed(infer_message(kData, "d", "quick")));
+  client.write(
+      id, framed(infer_message(kData, "m", "slow")) + framed(infer_message(kData, "d", "quick")));
   go(&client);
   core->answer(core->submits[1], 0);
   core->answer(core->submits[1], 0);
@@ -260,7 +265,8 @@ TEST_F(GrpcTest, too_many_pings_end_the_connection) {
 
 TEST_F(GrpcTest, a_head_that_is_too_large_ends_only_its_stream) {
   H2Client client(connect());
-  const int32_t id = client.open(kInfer, {{"x-large", std::string(60000, 'x')}, {"x-more", std::string(60000, 'y')}});
+  const int32_t id = client.open(
+      kInfer, {{"x-large", std::string(60000, 'x')}, {"x-more", std::string(60000, 'y')}});
   go(&client);
   EXPECT_TRUE(client.answers[id].closed);
   EXPECT_NE(client.answers[id].error_code, uint32_t{NGHTTP2_NO_ERROR});
@@ -310,7 +316,8 @@ TEST_F(GrpcTest, a_restricted_protocol_asks_for_its_header) {
   H2Client client(connect());
   const auto refused = call(&client, infer_message(kData));
   EXPECT_EQ(refused.status(), "14");
-  EXPECT_EQ(refused.message(), "This protocol is restricted, expecting header 'triton-grpc-protocol-key'");
+  EXPECT_EQ(refused.message(),
+            "This protocol is restricted, expecting header 'triton-grpc-protocol-key'");
   const int32_t id = client.open(kInfer, {{"triton-grpc-protocol-key", "secret"}});
   client.write(id, framed(infer_message(kData)), true);
   go(&client);

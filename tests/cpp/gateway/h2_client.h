@@ -56,8 +56,12 @@ class H2Client {
     bool closed = false;
     uint32_t error_code = 0;
 
-    std::string status() const { return head.contains("grpc-status") ? head.at("grpc-status") : "none"; }
-    std::string message() const { return head.contains("grpc-message") ? head.at("grpc-message") : ""; }
+    std::string status() const {
+      return head.contains("grpc-status") ? head.at("grpc-status") : "none";
+    }
+    std::string message() const {
+      return head.contains("grpc-message") ? head.at("grpc-message") : "";
+    }
   };
 
   explicit H2Client(Client client, bool consume = true) : client_(std::move(client)) {
@@ -80,23 +84,23 @@ class H2Client {
   H2Client& operator=(const H2Client&) = delete;
 
   // Opens a stream; its number. Bytes of the request are sent by write().
-  int32_t open(const std::string& path, std::vector<std::pair<std::string, std::string>> fields = {}) {
-    std::vector<std::pair<std::string, std::string>> all = {{":method", "POST"},
-                                                            {":scheme", "http"},
-                                                            {":path", path},
-                                                            {":authority", "x"},
-                                                            {"te", "trailers"},
-                                                            {"content-type", "application/grpc"}};
+  int32_t open(const std::string& path,
+               std::vector<std::pair<std::string, std::string>> fields = {}) {
+    std::vector<std::pair<std::string, std::string>> all = {
+        {":method", "POST"}, {":scheme", "http"}, {":path", path},
+        {":authority", "x"}, {"te", "trailers"},  {"content-type", "application/grpc"}};
     all.insert(all.end(), fields.begin(), fields.end());
     std::vector<nghttp2_nv> views;
     for (auto& [name, value] : all) {
-      views.push_back({reinterpret_cast<uint8_t*>(name.data()), reinterpret_cast<uint8_t*>(value.data()),
-                       name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+      views.push_back({reinterpret_cast<uint8_t*>(name.data()),
+                       reinterpret_cast<uint8_t*>(value.data()), name.size(), value.size(),
+                       NGHTTP2_NV_FLAG_NONE});
     }
     nghttp2_data_provider provider{};
     provider.source.ptr = this;
     provider.read_callback = read_request;
-    const int32_t id = nghttp2_submit_request(session_, nullptr, views.data(), views.size(), &provider, nullptr);
+    const int32_t id =
+        nghttp2_submit_request(session_, nullptr, views.data(), views.size(), &provider, nullptr);
     flush();
     return id;
   }
@@ -148,13 +152,17 @@ class H2Client {
     bool ended = false;
   };
   static H2Client* self(void* data) { return static_cast<H2Client*>(data); }
-  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                       const uint8_t* value, size_t value_size, uint8_t, void* data) {
-    self(data)->answers[frame->hd.stream_id].head[std::string(reinterpret_cast<const char*>(name), name_size)] =
+  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                       size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
+                       void* data) {
+    self(data)
+        ->answers[frame->hd.stream_id]
+        .head[std::string(reinterpret_cast<const char*>(name), name_size)] =
         std::string(reinterpret_cast<const char*>(value), value_size);
     return 0;
   }
-  static int on_data(nghttp2_session*, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void* data) {
+  static int on_data(nghttp2_session*, uint8_t, int32_t id, const uint8_t* bytes, size_t size,
+                     void* data) {
     self(data)->answers[id].data.append(reinterpret_cast<const char*>(bytes), size);
     return 0;
   }
@@ -167,8 +175,8 @@ class H2Client {
     if (frame->hd.type == NGHTTP2_GOAWAY) self(data)->goaways.push_back(frame->goaway.error_code);
     return 0;
   }
-  static ssize_t read_request(nghttp2_session*, int32_t id, uint8_t* buffer, size_t length, uint32_t* flags,
-                              nghttp2_data_source* source, void*) {
+  static ssize_t read_request(nghttp2_session*, int32_t id, uint8_t* buffer, size_t length,
+                              uint32_t* flags, nghttp2_data_source* source, void*) {
     Request& request = static_cast<H2Client*>(source->ptr)->requests_[id];
     const size_t step = std::min(length, request.bytes.size());
     if (step == 0 && !request.ended) return NGHTTP2_ERR_DEFERRED;
