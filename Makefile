@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export DEBIAN_FRONTEND := noninteractive
 
-DEBS_BUILD := g++ node-llhttp libprotozero-dev libsimdjson-dev rapidjson-dev zlib1g-dev
+DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev rapidjson-dev zlib1g-dev
 DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
@@ -133,5 +133,5 @@ fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targe
 	done
 
 clean:  ## everything that was built, and the virtual environment
-	rm -rf build $(VENV) *.egg-info pyserver/_core*.so pyserver/libsimdjson.so* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build $(VENV) *.egg-info pyserver/_core*.so pyserver/lib*.so.* .mypy_cache .ruff_cache .pytest_cache
 	find pyserver tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

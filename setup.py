@@ -71,9 +71,9 @@ class CMakeBuild(build_ext):
             sys.exit(f"pyserver: the native build did not make {module.name}")
 
     def copy_extensions_to_source(self) -> None:
-        """Editable: puts the module and the library that travels with it into pyserver/."""
+        """Editable: puts the module and the libraries that travel with it into pyserver/."""
         built = Path(self.build_lib).resolve() / "pyserver"
-        for file in [*built.glob("_core*.so"), *built.glob("libsimdjson.so.*")]:
+        for file in [*built.glob("_core*.so"), *built.glob("lib*.so.*")]:
             target = ROOT / "pyserver" / file.name
             # A new inode: a running server keeps the file that it has mapped.
             target.unlink(missing_ok=True)

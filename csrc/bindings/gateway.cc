@@ -1,6 +1,7 @@
 // The gateway for Python: the frontend role hands it sockets and the control plane's messages; run() holds no GIL.
 #include "gateway/gateway.h"
 
+#include <fcntl.h>
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 #include <signal.h>
@@ -46,6 +47,20 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.body_timeout_s = value.cast<uint32_t>();
     } else if (name == "write_timeout_s") {
       settings.write_timeout_s = value.cast<uint32_t>();
+    } else if (name == "allow_grpc") {
+      settings.grpc.serve = value.cast<bool>();
+    } else if (name == "grpc_min_ping_interval_ns") {
+      settings.grpc.min_ping_interval_ns = value.cast<uint64_t>();
+    } else if (name == "grpc_max_ping_strikes") {
+      settings.grpc.max_ping_strikes = value.cast<uint32_t>();
+    } else if (name == "grpc_max_age_s") {
+      settings.grpc.max_age_s = value.cast<uint32_t>();
+    } else if (name == "grpc_max_age_grace_s") {
+      settings.grpc.max_age_grace_s = value.cast<uint32_t>();
+    } else if (name == "grpc_restrictions") {
+      for (const auto& [category, restriction] : value.cast<py::dict>()) {
+        settings.grpc.restrictions[category.cast<std::string>()] = restriction_from(restriction);
+      }
     } else if (name == "restrictions") {
       for (const auto& [category, restriction] : value.cast<py::dict>()) {
         settings.restrictions[category.cast<std::string>()] = restriction_from(restriction);
@@ -122,6 +137,13 @@ class PyGateway {
     if (status.ok()) return;
     const py::gil_scoped_acquire held;
     raise_if_error(status);
+  }
+
+  // The descriptor stays the caller's.
+  void attach_grpc(int link_fd) {
+    base::UniqueFd copy(::fcntl(link_fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid()) throw py::value_error("attach_grpc() wants a descriptor");
+    gateway_.attach_grpc(std::move(copy));
   }
 
   void drain(py::function drained) {
@@ -208,6 +230,7 @@ void bind_gateway(py::module_& module) {
             raise_if_error(self.gateway().add_region(peer, fd));
           },
           py::arg("peer"), py::arg("fd"))
+      .def("attach_grpc", &PyGateway::attach_grpc, py::arg("link_fd"))
       .def(
           "retire", [](PyGateway& self, uint32_t peer) { self.gateway().retire(peer); },
           py::arg("peer"))

@@ -14,6 +14,8 @@ namespace {
 // How much one connection may receive before the others get their turn.
 constexpr size_t kTurnBytes = 1u << 20;
 
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 }  // namespace
 
 Connection::Connection(Host* host, base::UniqueFd fd)
@@ -159,7 +161,25 @@ size_t Connection::consume(const char* base, size_t size) {
   return used;
 }
 
+// HTTP/1.1 and HTTP/2 share a port: the latter's clients begin with a preface that is no request of the former.
+bool Connection::is_http2(std::string_view received) {
+  if (!received.starts_with(kPreface)) return false;
+  state_ = State::kClosed;
+  base::UniqueFd fd = std::move(fd_);
+  host_->loop.unwatch(fd.get());
+  host_->connection_closed(this);
+  host_->begin_http2(std::move(fd),
+                     {reinterpret_cast<const uint8_t*>(received.data()), received.size()});
+  return true;
+}
+
 size_t Connection::consume_head(const char* base, size_t size) {
+  if (fresh_ && host_->settings.grpc.serve && stash_parsed_ == 0) {
+    const std::string_view received(base, size);
+    if (kPreface.starts_with(received) && size < kPreface.size()) return 0;
+    if (is_http2(received)) return size;
+  }
+  fresh_ = false;
   if (stash_parsed_ == 0) deadline_s_ = host_->now_s + host_->settings.head_timeout_s;
   size_t used = 0;
   const Step step = parser_.head(base, stash_parsed_, size, &used);

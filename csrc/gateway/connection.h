@@ -78,6 +78,7 @@ class Connection final : public Watcher, private BodyTarget {
   size_t consume(const char* base, size_t size);
   size_t consume_head(const char* base, size_t size);
   size_t consume_body(const char* base, size_t size);
+  bool is_http2(std::string_view received);
   void begin();
   void body_arrived(size_t bytes);
   void end_body();
@@ -103,6 +104,7 @@ class Connection final : public Watcher, private BodyTarget {
   bool input_ended_ = false;  // the client closed its half
   bool pumping_ = false;
   bool keep_alive_ = true;
+  bool fresh_ = true;  // no request has come yet
   bool http10_ = false;
   bool head_only_ = false;  // the answer to HEAD has no body
   bool chunked_ = false;

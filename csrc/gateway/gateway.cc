@@ -28,7 +28,10 @@ void Gateway::Waker::on_events(uint32_t) {
 }
 
 Gateway::Gateway(const GatewaySettings& gateway_settings)
-    : link_(&loop), infer_(this, &link_, &catalog_), proxy_(this, &link_) {
+    : link_(&loop),
+      infer_(this, &link_, &catalog_),
+      proxy_(this, &link_),
+      grpc_(this, &link_, &catalog_) {
   settings = gateway_settings;
   update_time();
 }
@@ -59,7 +62,7 @@ void Gateway::add_listener(base::UniqueFd fd) {
   listeners_.push_back(
       std::make_unique<Listener>(&loop, std::move(fd), [this](base::UniqueFd client) {
         adopt(std::move(client));
-        if (connections_.size() < settings.max_connections) return true;
+        if (connections_.size() + grpc_.connection_count() < settings.max_connections) return true;
         ++counters.connections_refused;
         return false;
       }));
@@ -83,6 +86,7 @@ void Gateway::retire(uint32_t peer) {
 base::Status Gateway::serve() {
   serving_ = link_.session() != nullptr;
   if (!serving_) return base::unavailable("there is no core to serve with");
+  grpc_.set_serving(true);
   if (draining) return {};
   for (const auto& listener : listeners_) {
     base::Status status = listener->start();
@@ -99,6 +103,7 @@ void Gateway::core_lost() {
   catalog_.clear();
   infer_.on_core_lost();
   proxy_.on_core_lost();
+  grpc_.on_core_lost();
 }
 
 void Gateway::drain(std::function<void()> drained) {
@@ -108,6 +113,7 @@ void Gateway::drain(std::function<void()> drained) {
   std::vector<Connection*> all;
   for (const auto& connection : connections_) all.push_back(connection.get());
   for (Connection* const connection : all) connection->drain();
+  grpc_.drain();
 }
 
 void Gateway::run() {
@@ -131,8 +137,9 @@ void Gateway::turn(int max_wait_ms) {
   update_time();
   loop.dispatch();
   const bool records = take_records();
+  grpc_.flush();
   backlog_ = link_.flush();
-  busy_ = events > 0 || records;
+  busy_ = events > 0 || records || grpc_.pending();
   if (now_ns >= next_sweep_ns_) {
     next_sweep_ns_ = now_ns + kSecondNs;
     sweep_at(now_s);
@@ -141,6 +148,7 @@ void Gateway::turn(int max_wait_ms) {
   check_drained();
   buried_.clear();
   proxy_.bury();
+  grpc_.bury();
 }
 
 bool Gateway::take_records() {
@@ -148,7 +156,11 @@ bool Gateway::take_records() {
   size_t count = 0;
   while (count < kRecordsPerTurn && link_.try_take(&record)) {
     ++count;
-    infer_.on_record(record);
+    if (h2::Server::owns(record)) {
+      grpc_.on_record(record);
+    } else {
+      infer_.on_record(record);
+    }
   }
   if (count > 0 && link_.session() != nullptr) link_.commit();
   if (link_.session() != nullptr && link_.session()->channel.broken()) core_lost();
@@ -163,7 +175,8 @@ void Gateway::update_time() {
 int Gateway::wait_ms(int max_wait_ms) const {
   if (backlog_) return 1;
   if (early_) return kRetryMs;
-  if (connections_.empty() && proxy_.size() == 0) return max_wait_ms;
+  if (connections_.empty() && proxy_.size() == 0 && grpc_.connection_count() == 0)
+    return max_wait_ms;
   const uint64_t left = next_sweep_ns_ > now_ns ? (next_sweep_ns_ - now_ns) / 1'000'000 + 1 : 0;
   const int until_sweep = static_cast<int>(std::min<uint64_t>(left, 1000));
   return max_wait_ms < 0 ? until_sweep : std::min(max_wait_ms, until_sweep);
@@ -175,8 +188,11 @@ void Gateway::sweep_at(uint32_t second) {
   for (const auto& connection : connections_) all.push_back(connection.get());
   for (Connection* const connection : all) connection->sweep(second);
   proxy_.sweep(second);
+  grpc_.sweep(second);
   give_back_memory();
-  if (!serving_ || draining || connections_.size() >= settings.max_connections) return;
+  if (!serving_ || draining ||
+      connections_.size() + grpc_.connection_count() >= settings.max_connections)
+    return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
 }
 
@@ -184,7 +200,8 @@ void Gateway::sweep_at(uint32_t second) {
 void Gateway::give_back_memory() {
   constexpr uint32_t kIdleSweeps = 10;
   const uint64_t seen = std::exchange(seen_requests_, counters.infer_requests);
-  idle_sweeps_ = seen == seen_requests_ && infer_.inflight() == 0 ? idle_sweeps_ + 1 : 0;
+  idle_sweeps_ =
+      seen == seen_requests_ && infer_.inflight() + grpc_.inflight() == 0 ? idle_sweeps_ + 1 : 0;
   if (idle_sweeps_ == kIdleSweeps && link_.session() != nullptr) link_.session()->allocator.trim();
 }
 
@@ -201,6 +218,7 @@ void Gateway::retry_listeners() {
 
 void Gateway::check_drained() {
   if (!drained_ || !connections_.empty() || infer_.inflight() > 0) return;
+  if (grpc_.connection_count() > 0 || grpc_.inflight() > 0) return;
   const std::function<void()> drained = std::move(drained_);
   drained_ = nullptr;
   drained();
@@ -216,6 +234,10 @@ void Gateway::adopt(base::UniqueFd fd) {
   connections_.push_back(std::move(connection));
 }
 
+void Gateway::begin_http2(base::UniqueFd fd, std::span<const uint8_t> received) {
+  grpc_.adopt(std::move(fd), received);
+}
+
 void Gateway::connection_closed(Connection* connection) {
   const size_t index = connection->list_index;
   buried_.push_back(std::move(connections_[index]));
@@ -228,7 +250,7 @@ void Gateway::connection_closed(Connection* connection) {
 
 Counters Gateway::snapshot() const {
   Counters now = counters;
-  now.connections_open = connections_.size();
+  now.connections_open = connections_.size() + grpc_.connection_count();
   return now;
 }
 

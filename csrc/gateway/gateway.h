@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "gateway/connection.h"
 #include "gateway/core_link.h"
+#include "gateway/h2/server.h"
 #include "gateway/host.h"
 #include "gateway/infer.h"
 #include "gateway/listener.h"
@@ -44,6 +45,8 @@ class Gateway final : public Host {
   base::Status attach(std::span<const int, 4> fds, int control_fd);
   base::Status add_region(uint32_t peer, int fd);
   void retire(uint32_t peer);
+  // Core's gRPC service: an O_PATH descriptor of its socket.
+  void attach_grpc(base::UniqueFd link_fd) { grpc_.connect_to(std::move(link_fd)); }
   base::Status apply_model(std::string_view json) { return catalog_.apply(json); }
   void forget_model(std::string_view name) { catalog_.forget(name); }
   void set_live(bool live) { live_ = live; }
@@ -77,6 +80,7 @@ class Gateway final : public Host {
 
   // --- Host ---
   Exchange* begin(Connection* connection, const RequestHead& head, Refusal* refusal) override;
+  void begin_http2(base::UniqueFd fd, std::span<const uint8_t> received) override;
   void connection_closed(Connection* connection) override;
 
  private:
@@ -101,6 +105,7 @@ class Gateway final : public Host {
   CoreLink link_;
   InferService infer_;
   ProxyService proxy_;
+  h2::Server grpc_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> buried_;

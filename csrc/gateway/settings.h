@@ -14,6 +14,18 @@ struct Restriction {
   std::string value;
 };
 
+struct GrpcSettings {
+  bool serve = true;                       // --allow-grpc: takes HTTP/2 connections
+  uint32_t max_message_bytes = INT32_MAX;  // of a request, before it is decompressed
+  uint64_t min_ping_interval_ns =
+      300'000'000'000;            // --grpc-http2-min-recv-ping-interval-without-data
+  uint32_t max_ping_strikes = 2;  // --grpc-http2-max-ping-strikes; 0: any number
+  uint32_t max_age_s = 0;         // --grpc-max-connection-age; 0: for ever
+  uint32_t max_age_grace_s = 0;   // --grpc-max-connection-age-grace; 0: for ever
+  std::map<std::string, Restriction, std::less<>>
+      restrictions;  // --grpc-restricted-protocol, by category
+};
+
 struct GatewaySettings {
   uint64_t max_input_bytes = 64u << 20;  // --http-max-input-size
   uint32_t max_head_bytes = 64u << 10;
@@ -29,6 +41,7 @@ struct GatewaySettings {
   uint32_t write_timeout_s = 60;  // likewise
   uint32_t linger_timeout_s = 5;
   std::map<std::string, Restriction, std::less<>> restrictions;  // by category, as in spec/11
+  GrpcSettings grpc;
 };
 
 // A body or an answer that moves fewer bytes than this in one time-out is given up: a client that sends a byte a second holds

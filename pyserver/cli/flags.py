@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pyserver.cli import values as v
 from pyserver.settings import Settings
 
-_GRPC = "the gRPC frontend is not part of this version"
+_GRPC = "this version's gRPC frontend has no such setting"
 _CLOUD = "the SageMaker and Vertex AI frontends are not part of this version"
 _METRICS = "the metrics endpoint is not part of this version"
 _TRACE = "tracing is not part of this version"
@@ -120,10 +120,10 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("http-max-header-size", v.whole(1024), "most bytes of a request's line and headers"),
     ),
     "gRPC": (
-        Flag("allow-grpc", v.BOOLEAN, "listen for gRPC", unused=_GRPC),
-        Flag("grpc-address", v.TEXT, "address to listen at", unused=_GRPC),
-        Flag("grpc-port", v.PORT, "port to listen at", unused=_GRPC),
-        Flag("reuse-grpc-port", v.BOOLEAN, "allow other servers at the same port", unused=_GRPC),
+        Flag("allow-grpc", v.BOOLEAN, "listen for gRPC"),
+        Flag("grpc-address", v.TEXT, "address to listen at"),
+        Flag("grpc-port", v.PORT, "port to listen at"),
+        Flag("reuse-grpc-port", v.BOOLEAN, "allow other servers at the same port"),
         Flag("grpc-header-forward-pattern", v.PATTERN, "metadata to forward", unused=_GRPC),
         Flag(
             "grpc-infer-thread-count",
@@ -157,17 +157,15 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "grpc-http2-min-recv-ping-interval-without-data",
             v.COUNT,
             "ms between a client's pings",
-            unused=_GRPC,
         ),
-        Flag("grpc-http2-max-ping-strikes", v.COUNT, "bad pings before a close", unused=_GRPC),
-        Flag("grpc-max-connection-age", v.COUNT, "ms a connection may live", unused=_GRPC),
-        Flag("grpc-max-connection-age-grace", v.COUNT, "ms more for calls", unused=_GRPC),
+        Flag("grpc-http2-max-ping-strikes", v.COUNT, "bad pings before a close"),
+        Flag("grpc-max-connection-age", v.COUNT, "ms a connection may live"),
+        Flag("grpc-max-connection-age-grace", v.COUNT, "ms more for calls"),
         Flag(
             "grpc-restricted-protocol",
             v.RESTRICTED,
             "protocols that need metadata",
             repeats=True,
-            unused=_GRPC,
         ),
     ),
     "Logging": (

@@ -76,23 +76,28 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
         predecessor=predecessor,
     )
     core.spawn_task(core.start())
-    core.spawn_task(_serve_http(core))
+    core.spawn_task(_serve_control(core))
     await stopping.wait()
     await core.stop()
     engine.stop()
 
 
-async def _serve_http(core: Core) -> None:
+async def _serve_control(core: Core) -> None:
     # In a thread: the loop goes on starting models, and frontends wait for nobody's import.
-    http_app, dispatcher = await asyncio.to_thread(_import_http)
-    core.serve_http_with(http_app.HttpApp(dispatcher(core)).serve)
+    http_app, dispatcher, make_services, serve_grpc = await asyncio.to_thread(_import_control)
+    services = make_services(core)  # one for both protocols: log and trace settings live in it
+    core.serve_http_with(http_app.HttpApp(dispatcher(services)).serve)
+    if core.settings.allow_grpc:
+        core.serve_grpc_with(await serve_grpc(services))
 
 
-def _import_http() -> tuple[Any, Any]:
+def _import_control() -> tuple[Any, Any, Any, Any]:
     from pyserver.control import http_app
-    from pyserver.core.services import make_dispatcher
+    from pyserver.control.grpc_api.start import serve_grpc
+    from pyserver.control.routes import Dispatcher
+    from pyserver.core.services import make_services
 
-    return http_app, make_dispatcher
+    return http_app, Dispatcher, make_services, serve_grpc
 
 
 def _supervisor_gone() -> None:

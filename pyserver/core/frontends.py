@@ -143,6 +143,7 @@ class Frontends:
         self._frontends: dict[int, Frontend] = {}
         self._health: Message = {"op": "health", "ready": False, "live": True}
         self._may_serve = asyncio.Event()
+        self._grpc_link: int | None = None
 
     def __len__(self) -> int:
         return len(self._frontends)
@@ -157,6 +158,8 @@ class Frontends:
         peer, fds = self._engine.make_peer("frontend", self._region_bytes)
         frontend.peer = peer
         frontend.send({"op": "attach", "peer": peer}, fds)
+        if self._grpc_link is not None:
+            frontend.send({"op": "grpc"}, [self._grpc_link])
         for one in fds[:3]:
             os.close(one)
         await self._directory.join(Side.FRONTEND, frontend, {peer: fds[3]})
@@ -183,6 +186,12 @@ class Frontends:
     def serve(self) -> None:
         """The catalog is complete: all frontends may serve, those to come as well."""
         self._may_serve.set()
+
+    def connect_grpc(self, link_fd: int) -> None:
+        """Where frontends, and those to come, pass on gRPC calls; the descriptor must stay open."""
+        self._grpc_link = link_fd
+        for frontend in self._frontends.values():
+            frontend.send({"op": "grpc"}, [link_fd])
 
     def announce(self, message: Message) -> None:
         """To all that serve; the others get the whole catalog before they do."""

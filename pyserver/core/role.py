@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pyserver.control.channel import Message
 from pyserver.core.catalog import catalog_entry
@@ -35,6 +35,16 @@ log = logging.getLogger(__name__)
 MakeEngine = Callable[[Settings], Engine]
 # What becomes of a connection that a frontend hands over: an HTTP/1.1 client is at its other end.
 ServeHttp = Callable[[socket.socket], Coroutine[Any, Any, None]]
+
+
+class GrpcService(Protocol):
+    """All of gRPC but inference."""
+
+    link_fd: int
+
+    def notice_health(self) -> None: ...
+
+    async def close(self, grace_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Core:
         self._dirty: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._http: asyncio.Future[ServeHttp] = self._loop.create_future()
+        self._grpc: GrpcService | None = None
         self.registry = Registry(self._changed)
         self.events = EngineEvents(engine, self._loop, self._broken_peer)
         self.directory = PeerDirectory(engine.region_fd, self._loop)
@@ -229,6 +240,8 @@ class Core:
                 await self.loader.unload_everything()
         except TimeoutError:
             log.warning("some instances did not end in time")
+        if self._grpc is not None:
+            await self._grpc.close(grace_s=0.1)
         self.frontends.close()
         self.directory.close()
         self.events.close()
@@ -239,6 +252,12 @@ class Core:
         """Connections that frontends have handed over meanwhile are served now, and all to come."""
         if not self._http.done():
             self._http.set_result(serve)
+
+    def serve_grpc_with(self, server: GrpcService) -> None:
+        """Frontends pass on to it every call that is not inference; closed by stop()."""
+        self._grpc = server
+        self.frontends.connect_grpc(server.link_fd)
+        server.notice_health()
 
     def _proxied(self, fd: int) -> None:
         self.spawn_task(self._serve_http(socket.socket(fileno=fd)))
@@ -279,6 +298,8 @@ class Core:
 
     def _announce_health(self) -> None:
         self.frontends.set_health(ready=self.is_ready(), live=not self.exiting)
+        if self._grpc is not None:
+            self._grpc.notice_health()
 
     def _catalog(self) -> list[Message]:
         return [

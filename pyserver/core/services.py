@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyserver.control.log_settings import LogSettings
 from pyserver.control.operations import Operations, Sources
-from pyserver.control.routes import Dispatcher
 from pyserver.control.services import Services
 from pyserver.control.trace_settings import TraceSettings
 from pyserver.core.role import Core
@@ -24,7 +23,3 @@ def make_operations(core: Core) -> Operations:
 def make_services(core: Core) -> Services:
     logs = LogSettings(core.settings, lambda settings: open_log(settings, role="core"))
     return Services(make_operations(core), logs, TraceSettings(core.registry), core.settings)
-
-
-def make_dispatcher(core: Core) -> Dispatcher:
-    return Dispatcher(make_services(core))

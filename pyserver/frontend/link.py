@@ -27,7 +27,19 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         for categories, header, value in settings.http_restricted_api
         for category in categories.split(",")
     }
+    grpc_restrictions = {
+        category: (header, value)
+        for categories, header, value in settings.grpc_restricted_protocol
+        for category in categories.split(",")
+    }
     return {
+        "allow_grpc": settings.allow_grpc,
+        "grpc_min_ping_interval_ns": 1_000_000
+        * settings.grpc_http2_min_recv_ping_interval_without_data,
+        "grpc_max_ping_strikes": settings.grpc_http2_max_ping_strikes,
+        "grpc_max_age_s": math.ceil(settings.grpc_max_connection_age / 1000),
+        "grpc_max_age_grace_s": math.ceil(settings.grpc_max_connection_age_grace / 1000),
+        "grpc_restrictions": grpc_restrictions,
         "max_input_bytes": settings.http_max_input_size,
         "max_head_bytes": settings.http_max_header_size,
         "idle_timeout_s": math.ceil(settings.http_idle_timeout_secs),
@@ -129,6 +141,8 @@ class FrontendLink:
             case "region":
                 self._gateway.add_region(int(message["peer"]), fds[0])
                 self._tell_core({"op": "region_ok", "peer": message["peer"]})
+            case "grpc":
+                self._gateway.attach_grpc(fds[0])
             case "retire":
                 self._gateway.retire(int(message["peer"]))
             case "model":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyserver
 from pyserver.settings import Settings
-from pyserver.supervisor.listen import ListenError, bind_workers, shown
+from pyserver.supervisor.listen import ListenError, bind_workers, close_all, shown
 from pyserver.supervisor.loop import Loop
 from pyserver.supervisor.tree import ROLES, Tree
 
@@ -31,11 +31,28 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
         return 1
     # Port 0 has become a real one, which everybody should know.
     settings = replace(settings, http_port=sockets[0][0].getsockname()[1])
+    addresses = {"http": shown(settings.http_address, settings.http_port)}
+    if settings.allow_grpc:
+        try:
+            grpc = bind_workers(
+                settings.grpc_address,
+                settings.grpc_port,
+                workers=settings.frontend_workers,
+                share_port=settings.reuse_grpc_port,
+            )
+        except ListenError as error:
+            close_all(sockets)
+            _log.error("%s", error)
+            return 1
+        settings = replace(settings, grpc_port=grpc[0][0].getsockname()[1])
+        addresses["grpc"] = shown(settings.grpc_address, settings.grpc_port)
+        # A frontend tells the protocols apart by a connection's first bytes.
+        sockets = [[*http, *own] for http, own in zip(sockets, grpc, strict=True)]
     _name_process("pyserver")
-    address = shown(settings.http_address, settings.http_port)
-    _log.info("pyserver %s starts; HTTP will be at %s", pyserver.__version__, address)
+    places = ", ".join(f"{name.upper()} will be at {at}" for name, at in addresses.items())
+    _log.info("pyserver %s starts; %s", pyserver.__version__, places)
     loop = Loop()
-    tree = Tree(settings, loop, sockets, addresses={"http": address}, roles=roles)
+    tree = Tree(settings, loop, sockets, addresses=addresses, roles=roles)
     try:
         with loop.signals((signal.SIGINT, signal.SIGTERM), tree.signalled):
             tree.start()

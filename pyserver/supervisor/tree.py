@@ -248,6 +248,8 @@ class Tree:
             return
         self._announced = True
         _log.info("Started HTTPService at %s", self._addresses["http"])
+        if "grpc" in self._addresses:
+            _log.info("Started GRPCInferenceService at %s", self._addresses["grpc"])
         _log.info("ready %.2f s after the start", self._loop.now() - self._started_s)
 
     # ---- when children end -------------------------------------------------------------------

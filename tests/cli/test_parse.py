@@ -127,12 +127,14 @@ def test_wrong_arguments_are_refused_with_what_to_do(arguments: list[str], text:
 
 
 def test_a_flag_without_effect_gives_one_warning_and_is_kept() -> None:
-    command = parse([REPO, "--grpc-port=9", "--grpc-port=10", "--trace-rate=5"], {})
+    command = parse(
+        [REPO, "--grpc-keepalive-time=9", "--grpc-keepalive-time=10", "--trace-rate=5"], {}
+    )
     assert [line.split(":")[0] for line in command.warnings] == [
-        "--grpc-port has no effect",
+        "--grpc-keepalive-time has no effect",
         "--trace-rate has no effect",
     ]
-    assert command.settings.grpc_port == 10
+    assert command.settings.grpc_keepalive_time == 10
 
 
 def test_a_deprecated_flag_names_its_successor() -> None:

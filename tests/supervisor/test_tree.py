@@ -30,6 +30,7 @@ class Server:
                 "--model-repository=/m",
                 "--http-address=127.0.0.1",
                 "--http-port=0",
+                "--grpc-port=0",
                 "--frontend-workers=2",
                 *flags,
             ],

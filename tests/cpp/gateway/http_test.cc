@@ -182,7 +182,6 @@ TEST_F(HttpTest, what_is_not_http_is_400_and_the_end) {
       "GET / HTTP/1.1\r\n: b\r\n\r\n",
       std::string("GET / HTTP/1.1\r\nA: \0b\r\n\r\n", 25),
       "CONNECT a:80 HTTP/1.1\r\n\r\n",
-      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
       "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
       "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
       "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello",

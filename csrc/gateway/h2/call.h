@@ -1,0 +1,23 @@
+// What happens on one stream. The stream owns its call and destroys it after closed().
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace pyserver::gateway::h2 {
+
+class Call {
+ public:
+  virtual ~Call() = default;
+
+  // Bytes of the request, prefixes included. The call says Stream::consume() when there is room for as many again.
+  virtual void take(std::span<const uint8_t> bytes) = 0;
+  // The client has half-closed.
+  virtual void input_ended() = 0;
+  // `bytes` of the answer have been made ready for the socket.
+  virtual void drained(size_t bytes) { static_cast<void>(bytes); }
+  // Nobody hears an answer any more: it is complete, or the client, or the connection has gone.
+  virtual void closed() = 0;
+};
+
+}  // namespace pyserver::gateway::h2

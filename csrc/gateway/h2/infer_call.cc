@@ -1,0 +1,87 @@
+// Messages out of bytes.
+#include "gateway/h2/infer_call.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pyserver::gateway::h2 {
+
+using protocol::grpc::StatusCode;
+
+InferCall::InferCall(Stream* stream, InferRequests* requests)
+    : stream_(stream), requests_(requests) {
+  const std::string_view name = stream->field("grpc-encoding");
+  encoding_ = name.empty() ? Encoding::kIdentity : parse_encoding(name);
+}
+
+void InferCall::take(std::span<const uint8_t> bytes) {
+  withheld_ += bytes.size();
+  while (!bytes.empty() && !broken_ && !stream_->finished()) {
+    if (request_ == nullptr) {
+      const size_t step = std::min(bytes.size(), prefix_.size() - prefix_size_);
+      std::copy_n(bytes.data(), step, prefix_.data() + prefix_size_);
+      prefix_size_ += step;
+      bytes = bytes.subspan(step);
+      if (prefix_size_ < prefix_.size() || !begin_message()) continue;
+    } else {
+      const size_t step = std::min<uint64_t>(bytes.size(), left_);
+      left_ -= step;
+      const base::Status status =
+          request_->body.take(bytes.first(step), &requests_->host()->counters.copied_bytes);
+      bytes = bytes.subspan(step);
+      if (!status.ok()) {
+        broken_ = true;
+        broken(StatusCode::kResourceExhausted, status.message());
+        break;
+      }
+    }
+    if (left_ == 0) {
+      prefix_size_ = 0;
+      message(std::exchange(request_, nullptr));
+    }
+  }
+  if (!full()) resume();
+}
+
+void InferCall::resume() { stream_->consume(std::exchange(withheld_, 0)); }
+
+// False: the call is over.
+bool InferCall::begin_message() {
+  const auto prefix = protocol::grpc::parse_prefix(prefix_);
+  const GatewaySettings& settings = requests_->host()->settings;
+  StatusCode code = StatusCode::kInternal;
+  std::string text;
+  if (!prefix) {
+    text = "a message's first byte is neither 0 nor 1";
+  } else if (prefix->byte_size > settings.grpc.max_message_bytes) {
+    code = StatusCode::kResourceExhausted;
+    text = "Received message larger than max (" + std::to_string(prefix->byte_size) + " vs. " +
+           std::to_string(settings.grpc.max_message_bytes) + ")";
+  } else if (prefix->compressed && encoding_ == Encoding::kUnsupported) {
+    code = StatusCode::kUnimplemented;
+    text = "the message's compression '" + std::string(stream_->field("grpc-encoding")) +
+           "' is not supported";
+  } else if (prefix->compressed && encoding_ == Encoding::kIdentity) {
+    text = "a message is marked as compressed, but no grpc-encoding was given";
+  } else if (requests_->session() == nullptr) {
+    code = StatusCode::kUnavailable;
+    text = "the server's core is not available; try again shortly";
+  } else {
+    request_ = std::make_shared<InferRequest>(requests_->session());
+    left_ = prefix->byte_size;
+    if (prefix->compressed) {
+      request_->body.begin_growing(request_->session, encoding_, 0, settings.max_input_bytes);
+      return true;
+    }
+    const base::Status status = request_->body.begin_exact(request_->session, left_, 0);
+    if (status.ok()) return true;
+    code = StatusCode::kResourceExhausted;
+    text = status.message();
+  }
+  broken_ = true;
+  request_.reset();
+  broken(code, text);
+  return false;
+}
+
+}  // namespace pyserver::gateway::h2

@@ -1,0 +1,53 @@
+// What both methods of inference do with the bytes of a stream: messages behind prefixes, each into a request's memory.
+//
+//   [0|1][length, 4 bytes][message] [0|1][length][message] ...
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "gateway/compression.h"
+#include "gateway/h2/call.h"
+#include "gateway/h2/infer_request.h"
+#include "gateway/h2/stream.h"
+#include "protocol/grpc/framing.h"
+
+namespace pyserver::gateway::h2 {
+
+class InferCall : public Call {
+ public:
+  InferCall(Stream* stream, InferRequests* requests);
+  void take(std::span<const uint8_t> bytes) final;
+
+ protected:
+  // A whole message. More may follow.
+  virtual void message(InferRef request) = 0;
+  // The bytes are not what they should be: the call is over.
+  virtual void broken(protocol::grpc::StatusCode code, const std::string& text) = 0;
+  // Whether more bytes are wanted for now; resume() when there is room again.
+  virtual bool full() const { return false; }
+  void resume();
+
+  // A message is under way.
+  bool inside_message() const { return request_ != nullptr || prefix_size_ > 0; }
+  Stream* stream() const { return stream_; }
+  InferRequests* requests() const { return requests_; }
+
+ private:
+  bool begin_message();
+
+  Stream* stream_;
+  InferRequests* requests_;
+  Encoding encoding_;
+  std::array<uint8_t, protocol::grpc::kPrefixBytes> prefix_{};
+  size_t prefix_size_ = 0;
+  uint64_t left_ = 0;    // of the message
+  size_t withheld_ = 0;  // bytes that we have not said we have room for again
+  bool broken_ = false;
+  InferRef request_;
+};
+
+}  // namespace pyserver::gateway::h2

@@ -1,0 +1,31 @@
+// ModelInfer: one message in, one message or an error out.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "gateway/h2/infer_call.h"
+
+namespace pyserver::gateway::h2 {
+
+class InferUnary final : public InferCall, private InferOwner {
+ public:
+  using InferCall::InferCall;
+  void input_ended() override;
+  void closed() override;
+
+ private:
+  void message(InferRef request) override;
+  void broken(protocol::grpc::StatusCode code, const std::string& text) override;
+  void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
+                   base::Status status, bool final) override;
+  void fail(const base::Status& status);
+  void answer();
+
+  InferRef request_;
+  std::shared_ptr<InferResponse> first_;
+  base::Status error_;
+  uint32_t response_count_ = 0;
+};
+
+}  // namespace pyserver::gateway::h2

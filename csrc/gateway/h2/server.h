@@ -1,0 +1,61 @@
+// gRPC at the gateway: all HTTP/2 connections, and where their calls go.
+//
+//   Session ──stream──┬─ ModelInfer ───────> InferUnary  ─┐
+//                     ├─ ModelStreamInfer ─> InferStream ─┴─> InferRequests ──rings──> core
+//                     └─ all others ───────> ProxyCall ──HTTP/2──> core's grpc.aio
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "gateway/h2/infer_request.h"
+#include "gateway/h2/session.h"
+#include "gateway/h2/upstream.h"
+
+namespace pyserver::gateway::h2 {
+
+class Server final : public SessionHost {
+ public:
+  Server(Host* host, CoreLink* link, model::Catalog* catalog)
+      : host_(host), requests_(host, link, catalog), proxy_(host, &queue_) {}
+  ~Server();
+
+  // A client whose first bytes, which have been read, are HTTP/2's preface.
+  void adopt(base::UniqueFd fd, std::span<const uint8_t> received);
+  // Where all that is not inference goes.
+  void connect_to(base::UniqueFd link_fd) { proxy_.connect_to(std::move(link_fd)); }
+  void set_serving(bool serving) { serving_ = serving; }
+  // Whether a record of core's is about a request of this half.
+  static bool owns(const shm::Record& record) {
+    return (shm::unpack<shm::Released>(record).ticket & InferRequests::kMark) != 0;
+  }
+  void on_record(const shm::Record& record) { requests_.on_record(record); }
+  void on_core_lost();
+  void drain();
+  void sweep(uint32_t now_s);
+  // Writes what this turn has brought about.
+  void flush();
+  // Destroys what has ended in this turn.
+  void bury();
+  // flush() has left something for the next turn.
+  bool pending() const { return !queue_.empty(); }
+  size_t connection_count() const { return sessions_.size(); }
+  uint64_t inflight() const { return requests_.size(); }
+
+ private:
+  void begin_call(Stream* stream) override;
+  void session_closed(Session* session) override;
+  bool restricted(Stream* stream) const;
+
+  Host* host_;
+  FlushQueue queue_;
+  FlushQueue flushing_;
+  InferRequests requests_;
+  ProxyService proxy_;
+  bool serving_ = false;
+  std::vector<std::unique_ptr<Session>> sessions_;
+  std::vector<std::unique_ptr<Session>> buried_;
+};
+
+}  // namespace pyserver::gateway::h2

@@ -1,0 +1,137 @@
+// The life of a connection and of its streams.
+#include "gateway/h2/session.h"
+
+#include <utility>
+
+namespace pyserver::gateway::h2 {
+
+namespace {
+
+constexpr uint32_t kMaxStreams = 4096;
+constexpr uint32_t kStreamWindow = 1 << 20;
+constexpr int32_t kConnectionWindow = 16 << 20;
+constexpr uint32_t kMaxFrameBytes = 1 << 16;
+
+}  // namespace
+
+Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd)
+    : Transport(host, queue, std::move(fd)),
+      owner_(owner),
+      idle_since_s_(host->now_s),
+      opened_s_(host->now_s) {
+  nghttp2_option* option = nullptr;
+  nghttp2_option_new(&option);
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  nghttp2_session* session = nullptr;
+  nghttp2_session_server_new2(&session, callbacks(), static_cast<Transport*>(this), option);
+  nghttp2_option_del(option);
+  own_session(session);
+}
+
+Session::~Session() = default;
+
+void Session::start(std::span<const uint8_t> received) {
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
+      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kMaxFrameBytes},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, host()->settings.max_head_bytes},
+  };
+  nghttp2_submit_settings(session(), NGHTTP2_FLAG_NONE, settings, std::size(settings));
+  nghttp2_session_set_local_window_size(session(), NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+  feed(received);
+  if (host()->draining) drain();
+}
+
+Stream* Session::open(int32_t id) {
+  auto stream = std::make_unique<Stream>(this, id);
+  Stream* const made = stream.get();
+  made->list_index = streams_.size();
+  streams_.push_back(std::move(stream));
+  moved_ = true;
+  return made;
+}
+
+void Session::head_complete(Stream* stream) {
+  ++host()->counters.requests;
+  if (stream->method != "POST") {
+    stream->refuse("405");
+  } else if (!stream->field("content-type").starts_with("application/grpc")) {
+    stream->refuse("415");
+  } else {
+    owner_->begin_call(stream);
+  }
+}
+
+void Session::input_ended(Stream* stream) {
+  if (std::exchange(stream->input_ended, true)) return;
+  if (stream->call != nullptr) stream->call->input_ended();
+}
+
+void Session::gone(Stream* stream) {
+  if (stream->call != nullptr) stream->call->closed();
+  remove(stream);
+  if (streams_.empty()) idle_since_s_ = host()->now_s;
+}
+
+void Session::remove(Stream* stream) {
+  const size_t index = stream->list_index;
+  std::swap(streams_[index], streams_.back());
+  streams_[index]->list_index = index;
+  streams_.pop_back();
+}
+
+// gRPC's rule: pings may come often only while something else is going on.
+bool Session::count_ping() {
+  const GrpcSettings& limits = host()->settings.grpc;
+  const bool soon = host()->now_ns - last_ping_ns_ < limits.min_ping_interval_ns;
+  last_ping_ns_ = host()->now_ns;
+  if (std::exchange(moved_, false) || !soon) {
+    ping_strikes_ = 0;
+    return true;
+  }
+  return limits.max_ping_strikes == 0 || ++ping_strikes_ <= limits.max_ping_strikes;
+}
+
+void Session::give_up(uint32_t error_code, std::string_view why) {
+  if (std::exchange(given_up_, true)) return;
+  ++host()->counters.malformed;
+  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session()), error_code,
+                        reinterpret_cast<const uint8_t*>(why.data()), why.size());
+  nghttp2_session_terminate_session(session(), error_code);
+  want_flush();
+}
+
+void Session::drain() {
+  if (closed() || std::exchange(draining_, true)) return;
+  nghttp2_submit_goaway(session(), NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session()), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
+  want_flush();
+}
+
+void Session::sweep(uint32_t now_s) {
+  const GrpcSettings& limits = host()->settings.grpc;
+  sweep_writes(now_s);
+  if (closed()) return;
+  const uint32_t age = now_s - opened_s_;
+  if (limits.max_age_s > 0 && age >= limits.max_age_s) {
+    drain();
+    if (limits.max_age_grace_s > 0 && age >= limits.max_age_s + limits.max_age_grace_s) {
+      nghttp2_session_terminate_session(session(), NGHTTP2_NO_ERROR);
+      want_flush();
+    }
+  }
+  if (streams_.empty() && (draining_ || now_s - idle_since_s_ >= host()->settings.idle_timeout_s)) {
+    nghttp2_session_terminate_session(session(), NGHTTP2_NO_ERROR);
+    want_flush();
+  }
+}
+
+void Session::on_closed() {
+  while (!streams_.empty()) gone(streams_.back().get());
+  owner_->session_closed(this);
+}
+
+}  // namespace pyserver::gateway::h2

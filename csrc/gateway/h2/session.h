@@ -1,0 +1,66 @@
+// A client's HTTP/2 connection: streams come, are routed to calls, and go.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "gateway/h2/stream.h"
+#include "gateway/h2/transport.h"
+
+namespace pyserver::gateway::h2 {
+
+// What sessions ask of the whole.
+struct SessionHost {
+  // Gives the stream its call, or answers it.
+  virtual void begin_call(Stream* stream) = 0;
+  // The connection is gone; the session may be destroyed after this turn.
+  virtual void session_closed(Session* session) = 0;
+
+ protected:
+  ~SessionHost() = default;
+};
+
+class Session final : public Transport {
+ public:
+  Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd);
+  ~Session() override;
+
+  // Sends our settings; `received` are the bytes that have come already, the preface first.
+  void start(std::span<const uint8_t> received);
+  // No new streams; the connection ends with the last one.
+  void drain();
+  void sweep(uint32_t now_s);
+  size_t stream_count() const { return streams_.size(); }
+
+  size_t list_index = 0;
+
+ private:
+  // nghttp2's callbacks, with the session as user data (session_callbacks.cc).
+  struct Callbacks;
+  static nghttp2_session_callbacks* callbacks();
+
+  Stream* open(int32_t id);
+  void head_complete(Stream* stream);
+  void input_ended(Stream* stream);
+  void gone(Stream* stream);
+  void remove(Stream* stream);
+  bool count_ping();
+  void give_up(uint32_t error_code, std::string_view why);
+  void on_closed() override;
+
+  SessionHost* owner_;
+  std::vector<std::unique_ptr<Stream>> streams_;
+  uint32_t idle_since_s_ = 0;
+  uint32_t opened_s_ = 0;
+  bool draining_ = false;
+  bool given_up_ = false;
+  uint32_t ping_strikes_ = 0;
+  uint64_t last_ping_ns_ = 0;
+  bool moved_ = true;  // something but pings since the last ping
+  uint64_t reset_by_client_ = 0;
+  uint64_t ended_well_ = 0;
+};
+
+}  // namespace pyserver::gateway::h2

@@ -1,0 +1,95 @@
+// One HTTP/2 stream that a client has opened: the head of its request, and its answer on the way out.
+//
+//   head ──> call ──send*──> finish (status in trailers) ──> gone
+//                 └────────> finish (status in the head: "trailers only")
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/h2/call.h"
+#include "gateway/h2/outbox.h"
+#include "protocol/grpc/status.h"
+
+namespace pyserver::gateway::h2 {
+
+class Session;
+
+struct Field {
+  std::string name;
+  std::string value;
+};
+
+// A part of an answer. Whoever makes it keeps the bytes that `spans` name alive as long as itself.
+struct Chunk {
+  virtual ~Chunk() = default;
+  std::vector<std::span<const uint8_t>> spans;
+};
+
+class Stream {
+ public:
+  Stream(Session* session, int32_t id) : session_(session), id_(id) {}
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // --- the request's head ---
+  std::string method;
+  std::string path;
+  std::vector<Field> fields;  // but the pseudo ones
+  size_t head_bytes = 0;
+  std::string_view field(std::string_view name) const;
+
+  // --- for the call ---
+  // Room for as many bytes of the request again.
+  void consume(size_t bytes);
+  // The answer's head, if it is not gRPC's usual one.
+  void begin(std::vector<Field> head);
+  void send(std::shared_ptr<const Chunk> chunk);
+  // The end of the answer, with these trailers.
+  void end(std::vector<Field> trailers);
+  void finish(protocol::grpc::StatusCode code, std::string_view message);
+  // An answer of HTTP's, not gRPC's.
+  void refuse(std::string_view http_status);
+  void reset(uint32_t error_code);
+  bool finished() const { return finished_; }
+  size_t queued_bytes() const { return queued_bytes_; }
+
+  // --- for the session ---
+  // nghttp2 asks how much of the next `length` bytes there is.
+  ssize_t ready(size_t length, uint32_t* flags);
+  // The frame with these bytes goes out.
+  void write_to(Outbox* outbox, size_t length);
+  int32_t id() const { return id_; }
+  Session* session() const { return session_; }
+
+  std::unique_ptr<Call> call;
+  bool input_ended = false;
+  size_t list_index = 0;
+
+ private:
+  void begin_usual();
+  void submit_head(std::span<const nghttp2_nv> head);
+  bool submit_trailers();
+
+  Session* session_;
+  const int32_t id_;
+  bool begun_ = false;
+  bool finished_ = false;
+  bool deferred_ = false;  // nghttp2 waits for more of the answer
+  std::vector<Field> trailers_;
+  std::deque<std::shared_ptr<const Chunk>> queue_;
+  size_t span_ = 0;         // in the first chunk
+  size_t span_offset_ = 0;  // in that span
+  size_t queued_bytes_ = 0;
+};
+
+nghttp2_nv field_view(std::string_view name, std::string_view value);
+
+}  // namespace pyserver::gateway::h2
