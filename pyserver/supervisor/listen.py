@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 BACKLOG = 4096
@@ -110,3 +111,24 @@ def _both_families(made: socket.socket) -> None:
     """`::` also takes IPv4 clients, whatever the system's default is."""
     if made.family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+
+def take_connections(sockets: Iterable[socket.socket]) -> None:
+    """Lets clients in."""
+    for one in sockets:
+        one.listen(BACKLOG)
+        # Connections inherit it: what is left of them (TIME_WAIT) does not keep the next server
+        # from the port. Not before listen(): it would let two servers bind the same port.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def refuse_connections(sockets: Iterable[socket.socket]) -> None:
+    """Closes the sockets; a child's copy does not take connections any more either."""
+    for one in sockets:
+        if one.fileno() < 0:
+            continue
+        try:
+            one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was not listening yet
+        one.close()

@@ -23,7 +23,7 @@ from pyserver.control.channel import pair
 from pyserver.settings import Settings
 from pyserver.supervisor.backoff import Backoff
 from pyserver.supervisor.child import Child, Ended, Message
-from pyserver.supervisor.listen import BACKLOG
+from pyserver.supervisor.listen import refuse_connections, take_connections
 from pyserver.supervisor.loop import Loop
 from pyserver.supervisor.summary import models_line, startup_summary
 
@@ -227,11 +227,7 @@ class Tree:
             return
         self.phase = Phase.SERVING
         for frontend in self._frontends:
-            for one in frontend.sockets:
-                one.listen(BACKLOG)
-                # Connections inherit it: what is left of them (TIME_WAIT) does not keep the next
-                # server from the port. Not before listen(), see listen.py.
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            take_connections(frontend.sockets)
         text = startup_summary(
             summary,
             self._settings,
@@ -393,15 +389,7 @@ class Tree:
 
     def _close_sockets(self) -> None:
         for frontend in self._frontends:
-            for one in frontend.sockets:
-                if one.fileno() < 0:
-                    continue
-                try:
-                    # The child's copy of it must not take connections any more either.
-                    one.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # it was not listening yet
-                one.close()
+            refuse_connections(frontend.sockets)
 
     def _children(self) -> list[Child]:
         """Those that take our messages."""

@@ -106,6 +106,10 @@ _LIMITS: dict[str, Newer] = {
         ),
         Newer(f"{_LIMIT_REASON}; the sentence differs by path", (400,), contains=(_USE,)),
     ),
+    "line of an http2 client": Newer(
+        "one port serves both versions of HTTP: after the preface its settings are awaited",
+        (-1,),
+    ),
     "limit binary above": Newer(
         "the four sentences of the limit are about JSON, raw and decompressed bodies; tensors in "
         "binary are bounded by shared memory alone",
