@@ -53,6 +53,12 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.grpc.min_ping_interval_ns = value.cast<uint64_t>();
     } else if (name == "grpc_max_ping_strikes") {
       settings.grpc.max_ping_strikes = value.cast<uint32_t>();
+    } else if (name == "grpc_keepalive_s") {
+      settings.grpc.keepalive_s = value.cast<uint32_t>();
+    } else if (name == "grpc_keepalive_timeout_s") {
+      settings.grpc.keepalive_timeout_s = value.cast<uint32_t>();
+    } else if (name == "grpc_keepalive_without_calls") {
+      settings.grpc.keepalive_without_calls = value.cast<bool>();
     } else if (name == "grpc_max_age_s") {
       settings.grpc.max_age_s = value.cast<uint32_t>();
     } else if (name == "grpc_max_age_grace_s") {

@@ -144,13 +144,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "compression of responses",
             unused=_GRPC,
         ),
-        Flag("grpc-keepalive-time", v.COUNT, "ms between keep-alive pings", unused=_GRPC),
-        Flag("grpc-keepalive-timeout", v.COUNT, "ms to wait for a ping's answer", unused=_GRPC),
+        Flag("grpc-keepalive-time", v.COUNT, "ms between keep-alive pings"),
+        Flag("grpc-keepalive-timeout", v.COUNT, "ms to wait for a ping's answer"),
         Flag(
             "grpc-keepalive-permit-without-calls",
             v.BOOLEAN,
             "ping without calls in progress",
-            unused=_GRPC,
         ),
         Flag("grpc-http2-max-pings-without-data", v.COUNT, "pings without data", unused=_GRPC),
         Flag(

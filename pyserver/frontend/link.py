@@ -37,6 +37,9 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         "grpc_min_ping_interval_ns": 1_000_000
         * settings.grpc_http2_min_recv_ping_interval_without_data,
         "grpc_max_ping_strikes": settings.grpc_http2_max_ping_strikes,
+        "grpc_keepalive_s": math.ceil(settings.grpc_keepalive_time / 1000),
+        "grpc_keepalive_timeout_s": math.ceil(settings.grpc_keepalive_timeout / 1000),
+        "grpc_keepalive_without_calls": settings.grpc_keepalive_permit_without_calls,
         "grpc_max_age_s": math.ceil(settings.grpc_max_connection_age / 1000),
         "grpc_max_age_grace_s": math.ceil(settings.grpc_max_connection_age_grace / 1000),
         "grpc_restrictions": grpc_restrictions,

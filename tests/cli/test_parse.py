@@ -128,13 +128,13 @@ def test_wrong_arguments_are_refused_with_what_to_do(arguments: list[str], text:
 
 def test_a_flag_without_effect_gives_one_warning_and_is_kept() -> None:
     command = parse(
-        [REPO, "--grpc-keepalive-time=9", "--grpc-keepalive-time=10", "--trace-rate=5"], {}
+        [REPO, "--grpc-infer-thread-count=9", "--grpc-infer-thread-count=10", "--trace-rate=5"], {}
     )
     assert [line.split(":")[0] for line in command.warnings] == [
-        "--grpc-keepalive-time has no effect",
+        "--grpc-infer-thread-count has no effect",
         "--trace-rate has no effect",
     ]
-    assert command.settings.grpc_keepalive_time == 10
+    assert command.settings.grpc_infer_thread_count == 10
 
 
 def test_a_deprecated_flag_names_its_successor() -> None:

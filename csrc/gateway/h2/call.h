@@ -16,6 +16,8 @@ class Call {
   virtual void input_ended() = 0;
   // `bytes` of the answer have been made ready for the socket.
   virtual void drained(size_t bytes) { static_cast<void>(bytes); }
+  // A part of a message has come and takes memory; the client is to send the rest.
+  virtual bool waits_for_bytes() const { return false; }
   // Nobody hears an answer any more: it is complete, or the client, or the connection has gone.
   virtual void closed() = 0;
 };

@@ -21,6 +21,7 @@ class InferCall : public Call {
  public:
   InferCall(Stream* stream, InferRequests* requests);
   void take(std::span<const uint8_t> bytes) final;
+  bool waits_for_bytes() const final { return request_ != nullptr && withheld_ == 0; }
 
  protected:
   // A whole message. More may follow.

@@ -12,13 +12,18 @@ constexpr uint32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
 constexpr uint32_t kMaxFrameBytes = 1 << 16;
 
+uint64_t saturated_sum(uint64_t left, uint64_t right) {
+  return left > UINT64_MAX - right ? UINT64_MAX : left + right;
+}
+
 }  // namespace
 
 Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd)
     : Transport(host, queue, std::move(fd)),
       owner_(owner),
       idle_since_s_(host->now_s),
-      opened_s_(host->now_s) {
+      opened_s_(host->now_s),
+      heard_s_(host->now_s) {
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
@@ -59,6 +64,8 @@ void Session::head_complete(Stream* stream) {
   } else if (!stream->field("content-type").starts_with("application/grpc")) {
     stream->refuse("415");
   } else {
+    const auto timeout_ns = protocol::grpc::parse_timeout_ns(stream->field("grpc-timeout"));
+    if (timeout_ns) stream->deadline_ns = saturated_sum(host()->now_ns, *timeout_ns);
     owner_->begin_call(stream);
   }
 }
@@ -115,6 +122,9 @@ void Session::sweep(uint32_t now_s) {
   const GrpcSettings& limits = host()->settings.grpc;
   sweep_writes(now_s);
   if (closed()) return;
+  end_overdue(now_s);
+  keep_alive(now_s);
+  if (closed()) return;
   const uint32_t age = now_s - opened_s_;
   if (limits.max_age_s > 0 && age >= limits.max_age_s) {
     drain();
@@ -127,6 +137,43 @@ void Session::sweep(uint32_t now_s) {
     nghttp2_session_terminate_session(session(), NGHTTP2_NO_ERROR);
     want_flush();
   }
+}
+
+// Clients end overdue calls themselves, and to the millisecond; this is for those that cannot any
+// more. A message that stops in the middle holds memory, so it must go on.
+void Session::end_overdue(uint32_t now_s) {
+  using protocol::grpc::StatusCode;
+  for (const auto& stream : streams_) {
+    if (stream->finished()) continue;
+    const bool overdue = stream->deadline_ns > 0 && stream->deadline_ns <= host()->now_ns;
+    const bool stuck = stream->call != nullptr && stream->call->waits_for_bytes() &&
+                       now_s - stream->heard_s >= host()->settings.body_timeout_s;
+    if (!overdue && !stuck) continue;
+    ++host()->counters.timeouts;
+    stream->finish(StatusCode::kDeadlineExceeded,
+                   overdue ? "Deadline Exceeded" : "the request message did not arrive in time");
+    if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
+  }
+}
+
+void Session::heard() {
+  heard_s_ = host()->now_s;
+  ping_sent_s_ = 0;
+}
+
+void Session::keep_alive(uint32_t now_s) {
+  const GrpcSettings& limits = host()->settings.grpc;
+  if (ping_sent_s_ > 0) {
+    if (now_s - ping_sent_s_ < limits.keepalive_timeout_s) return;
+    ++host()->counters.timeouts;
+    close();
+    return;
+  }
+  if (limits.keepalive_s == 0 || now_s - heard_s_ < limits.keepalive_s) return;
+  if (streams_.empty() && !limits.keepalive_without_calls) return;
+  nghttp2_submit_ping(session(), NGHTTP2_FLAG_NONE, nullptr);
+  ping_sent_s_ = now_s;
+  want_flush();
 }
 
 void Session::on_closed() {

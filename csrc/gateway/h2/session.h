@@ -44,6 +44,9 @@ class Session final : public Transport {
   Stream* open(int32_t id);
   void head_complete(Stream* stream);
   void input_ended(Stream* stream);
+  void heard();
+  void keep_alive(uint32_t now_s);
+  void end_overdue(uint32_t now_s);
   void gone(Stream* stream);
   void remove(Stream* stream);
   bool count_ping();
@@ -54,6 +57,8 @@ class Session final : public Transport {
   std::vector<std::unique_ptr<Stream>> streams_;
   uint32_t idle_since_s_ = 0;
   uint32_t opened_s_ = 0;
+  uint32_t heard_s_ = 0;      // when the last frame came
+  uint32_t ping_sent_s_ = 0;  // since when a ping of ours waits for its answer; 0: none does
   bool draining_ = false;
   bool given_up_ = false;
   uint32_t ping_strikes_ = 0;

@@ -48,6 +48,7 @@ struct Session::Callbacks {
 
   static int frame_received(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
     Session* const it = self(user_data);
+    it->heard();
     switch (frame->hd.type) {
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && !it->count_ping()) {
@@ -76,10 +77,11 @@ struct Session::Callbacks {
   }
 
   static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes,
-                           size_t size, void*) {
+                           size_t size, void* user_data) {
     // The connection's window is for all streams; what one of them may hold back is its own.
     nghttp2_session_consume_connection(session, size);
     Stream* const stream = stream_of(session, id);
+    if (stream != nullptr) stream->heard_s = self(user_data)->host()->now_s;
     if (stream != nullptr && stream->call != nullptr && !stream->finished()) {
       stream->call->take({bytes, size});
     } else {

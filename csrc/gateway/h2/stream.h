@@ -71,6 +71,8 @@ class Stream {
 
   std::unique_ptr<Call> call;
   bool input_ended = false;
+  uint32_t heard_s = 0;      // when bytes of the request came last
+  uint64_t deadline_ns = 0;  // of the client's grpc-timeout; 0: none
   size_t list_index = 0;
 
  private:

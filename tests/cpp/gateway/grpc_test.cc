@@ -251,6 +251,72 @@ TEST_F(GrpcTest, a_drained_connection_ends_with_its_last_answer) {
   EXPECT_TRUE(client.client().ended);
 }
 
+TEST_F(GrpcTest, an_overdue_call_ends_and_is_cancelled) {
+  core->on_submit = nullptr;
+  H2Client client(connect());
+  const int32_t id = client.open(kInfer, {{"grpc-timeout", "1n"}});
+  client.write(id, framed(infer_message(kData)), true);
+  go(&client);
+  gateway->sweep_at(gateway->now_s + 1);
+  go(&client);
+  EXPECT_EQ(client.answers[id].status(), "4");
+  EXPECT_EQ(core->cancels.size(), 1u);
+  core->answer(core->submits[0]);
+  expect_nothing_left();
+}
+
+TEST_F(GrpcTest, a_message_that_stops_in_the_middle_gives_its_memory_back) {
+  H2Client client(connect());
+  const int32_t id = client.open(kInfer);
+  client.write(id, framed(infer_message(kData)).substr(0, 20));
+  go(&client);
+  EXPECT_GT(gateway->live_blocks(), 0u);
+  gateway->sweep_at(gateway->now_s + gateway->settings.body_timeout_s);
+  go(&client);
+  EXPECT_EQ(client.answers[id].status(), "4");
+  expect_nothing_left();
+}
+
+TEST_F(GrpcTest, a_silent_client_is_pinged_and_then_given_up) {
+  GatewaySettings settings;
+  settings.grpc.keepalive_s = 10;
+  settings.grpc.keepalive_timeout_s = 5;
+  settings.grpc.keepalive_without_calls = true;
+  start(settings);
+  H2Client client(connect());
+  go(&client);
+  const uint32_t now = gateway->now_s;
+  gateway->sweep_at(now + 11);
+  go(&client);  // it answers
+  gateway->sweep_at(now + 17);
+  go(&client);
+  EXPECT_FALSE(client.client().ended);
+  gateway->sweep_at(now + 30);
+  gateway->turn(0);  // it does not
+  gateway->sweep_at(now + 36);
+  go(&client);
+  EXPECT_TRUE(client.client().ended);
+}
+
+TEST_F(GrpcTest, a_connection_of_full_age_takes_no_new_calls) {
+  GatewaySettings settings;
+  settings.grpc.max_age_s = 10;
+  start(settings);
+  core->on_submit = nullptr;
+  H2Client client(connect());
+  const int32_t id = client.open(kInfer);
+  client.write(id, framed(infer_message(kData)), true);
+  go(&client);
+  gateway->sweep_at(gateway->now_s + 10);
+  go(&client);
+  EXPECT_EQ(client.goaways, std::vector<uint32_t>{NGHTTP2_NO_ERROR});
+  core->answer(core->submits[0]);
+  go(&client);
+  EXPECT_EQ(client.answers[id].status(), "0");
+  EXPECT_TRUE(client.client().ended);
+  expect_nothing_left();
+}
+
 TEST_F(GrpcTest, too_many_pings_end_the_connection) {
   H2Client client(connect());
   go(&client);
