@@ -190,12 +190,14 @@ bool Pass::custom_parameter(std::string_view key, ondemand::value value) {
     if (value.get_bool().get(flag) != SUCCESS) return false;
     parameter.value = flag;
   } else if (type == ondemand::json_type::number) {
-    ondemand::number number;
-    if (value.get_number().get(number) != SUCCESS) return false;
-    if (number.is_int64()) {
-      parameter.value = number.get_int64();
+    int64_t integer = 0;
+    double real = 0;
+    if (value.get_int64().get(integer) == SUCCESS) {
+      parameter.value = integer;
+    } else if (read_real(value, &real)) {
+      parameter.value = real;
     } else {
-      parameter.value = number.as_double();
+      return false;
     }
   } else {
     return false;

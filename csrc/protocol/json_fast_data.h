@@ -4,6 +4,7 @@
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -41,18 +42,29 @@ inline bool read_special(std::string_view token, double* number) {
   return true;
 }
 
+// A number that simdjson has found well formed. simdjson 3.0 reads those of more than 19 digits wrong when they begin with "0."
+// (0.22222222222222222222 becomes 0.0377...), so the long ones are read by the standard library.
+inline bool read_real(ondemand::value value, double* number) {
+  constexpr size_t kSafeLength = 19;
+  const std::string_view token = trimmed(value.raw_json_token());  // asked first: reading moves on
+  if (value.get_double().get(*number) != SUCCESS) return read_special(token, number);
+  if (token.size() > kSafeLength) {
+    const auto read = std::from_chars(token.data(), token.data() + token.size(), *number);
+    if (read.ec != std::errc() || read.ptr != token.data() + token.size()) return false;
+  }
+  // To Triton an integer is an integer, and there is no negative zero among those.
+  if (*number == 0 && std::signbit(*number) && token == "-0") *number = 0;
+  return true;
+}
+
 // One element as T; integers are cut to their width, as Triton does.
 template <typename T>
 bool read_element(ondemand::value value, T* element) {
   if constexpr (std::is_same_v<T, bool>) {
     return value.get_bool().get(*element) == SUCCESS;
   } else if constexpr (std::is_floating_point_v<T>) {
-    const std::string_view token = value.raw_json_token();  // asked first: reading moves on
     double number = 0;
-    if (value.get_double().get(number) != SUCCESS && !read_special(trimmed(token), &number))
-      return false;
-    // To Triton an integer is an integer, and there is no negative zero among those.
-    if (number == 0 && std::signbit(number) && trimmed(token) == "-0") number = 0;
+    if (!read_real(value, &number)) return false;
     *element = static_cast<T>(number);
     return true;
   } else if constexpr (std::is_signed_v<T>) {

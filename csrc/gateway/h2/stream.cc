@@ -58,8 +58,7 @@ void Stream::submit_head(std::span<const nghttp2_nv> head) {
   session_->want_flush();
 }
 
-// cppcheck-suppress passedByValue
-void Stream::begin(std::vector<Field> head) {
+void Stream::begin(const std::vector<Field>& head) {
   if (!begun_ && !finished_) submit_head(views_of(head));
 }
 

@@ -50,7 +50,7 @@ class Stream {
   // Room for as many bytes of the request again.
   void consume(size_t bytes);
   // The answer's head, if it is not gRPC's usual one.
-  void begin(std::vector<Field> head);
+  void begin(const std::vector<Field>& head);
   void send(std::shared_ptr<const Chunk> chunk);
   // The end of the answer, with these trailers.
   void end(std::vector<Field> trailers);
