@@ -52,6 +52,8 @@ inline bool read_real(ondemand::value value, double* number) {
     const auto read = std::from_chars(token.data(), token.data() + token.size(), *number);
     if (read.ec != std::errc() || read.ptr != token.data() + token.size()) return false;
   }
+  // RapidJSON refuses 0e400 as too big, and rounds the smallest numbers its own way: it shall judge.
+  if (*number == 0 && token.find_first_of("eE") != std::string_view::npos) return false;
   // To Triton an integer is an integer, and there is no negative zero among those.
   if (*number == 0 && std::signbit(*number) && token == "-0") *number = 0;
   return true;
