@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def free_ports() -> Ports:
     return Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """What Triton and Pyserver share: the process, its log and its stop. Not safe for use by
     several threads.
     """
@@ -56,11 +57,11 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.ports: Ports | None = None
 
-    def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]: ...
 
-    def environment(self) -> Mapping[str, str]:
-        raise NotImplementedError
+    @abstractmethod
+    def environment(self) -> Mapping[str, str]: ...
 
     def start(
         self, model_repository: Path, ports: Ports | None = None, *, extra: Sequence[str] = ()

@@ -5,38 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.backends.python_models import IMPORTS, floats, model
 from tests.instance.client import Client
-from tests.instance.serving import HANDLE, LoadFailed, Served, served, tensors, write_model
+from tests.instance.serving import HANDLE, Served, served, tensors, write_model
 from tests.waiting import wait_until
-
-IMPORTS = """
-import json, threading
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-def get(request, name="IN"):
-    return pb_utils.get_input_tensor_by_name(request, name)
-
-def answer(array, name="OUT", **more):
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array)], **more)
-"""
-
-
-def model(folder: Path, execute: str, *, config: str = "", kind: str = "FP32") -> Path:
-    """A model with input IN and output OUT; `execute` is the body of the class."""
-    text = 'backend: "python"\n' + config
-    text += tensors("input", [("IN", kind, [-1])]) + tensors("output", [("OUT", kind, [-1])])
-    lines = "\n".join("    " + line for line in execute.strip().splitlines())
-    return write_model(folder, text, f"{IMPORTS}\nclass TritonPythonModel:\n{lines}\n")
-
-
-def floats(*values: float) -> dict[str, Any]:
-    return {"IN": np.array(values, np.float32)}
 
 
 def test_inputs_are_views_and_results_come_back(tmp_path: Path) -> None:
@@ -332,114 +308,6 @@ def execute(self, requests):
         assert one.infer(floats(10)).outputs["OUT"].size == 10
 
 
-DECOUPLED = "model_transaction_policy { decoupled: true }\n"
-
-
-@pytest.mark.parametrize("count", [0, 1, 3000])
-def test_decoupled_models_answer_any_number_of_times(tmp_path: Path, count: int) -> None:
-    execute = """
-def execute(self, requests):
-    for request in requests:
-        sender = request.get_response_sender()
-        for index in range(int(get(request).as_numpy()[0])):
-            sender.send(answer(np.array([index], np.float32)))
-        sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-"""
-    with served(model(tmp_path / "m", execute, config=DECOUPLED), region_bytes=8 << 20) as one:
-        responses = one.client.wait(one.submit(floats(count)))
-        assert [response.outputs["OUT"].item() for response in responses] == list(range(count))
-
-
-def test_decoupled_from_another_thread_with_an_error_in_the_middle(tmp_path: Path) -> None:
-    execute = """
-def execute(self, requests):
-    for request in requests:
-        threading.Thread(target=self.work, args=(request.get_response_sender(),)).start()
-def work(self, sender):
-    sender.send(answer(np.zeros(1, np.float32)))
-    sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("half way")))
-    sender.send(answer(np.ones(1, np.float32)), flags=1)
-    try:
-        sender.send(answer(np.ones(1, np.float32)))
-    except pb_utils.TritonModelException as error:
-        assert str(error) == "Unable to send response. Response sender has been closed."
-"""
-    with served(model(tmp_path / "m", execute, config=DECOUPLED)) as one:
-        responses = one.client.wait(one.submit(floats(1)))
-        assert [response.failed for response in responses] == [False, True, False]
-        assert responses[1].message == "half way"
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ("return [1]", "using the decoupled mode and the execute function must return None."),
-        ("raise OSError('x')", "OSError: x"),
-        ("return None", "the model dropped the request without answering it"),
-    ],
-)
-def test_decoupled_requests_are_never_left_open(tmp_path: Path, body: str, text: str) -> None:
-    execute = f"def execute(self, requests):\n    {body}"
-    with served(model(tmp_path / "m", execute, config=DECOUPLED)) as one:
-        (response,) = one.client.wait(one.submit(floats(1)))
-        assert text in response.message
-
-
-def test_senders_of_models_that_are_not_decoupled(tmp_path: Path) -> None:
-    execute = """
-def execute(self, requests):
-    sender = requests[0].get_response_sender()
-    told = []
-    for given, flags in [(None, 0), (None, 2), (None, 1), (answer(np.zeros(1, np.float32)), 0),
-                         (answer(np.zeros(1, np.float32)), 0), (None, 1), (None, 1)]:
-        try:
-            sender.send(given, flags)
-            told.append("")
-        except pb_utils.TritonModelException as error:
-            told.append(str(error).removeprefix("Unable to send response. "))
-    with open(pb_utils.get_model_dir() + "/told.json", "w") as file:
-        json.dump(told, file)
-    return None
-"""
-    path = model(tmp_path / "m", execute)
-    with served(path) as one:
-        assert one.infer(floats(1)).outputs["OUT"].tolist() == [0]
-        told = path / "1" / "told.json"
-        wait_until(lambda: told.exists() and told.read_text().endswith("]"), what="the model")
-        assert json.loads(told.read_text()) == [
-            "Inference Response object must be provided when the response flags is set to zero.",
-            "Unsupported flag provided.",
-            "Non-decoupled model cannot send complete final before sending a response.",
-            "",
-            "Non-decoupled model cannot send more than one response.",
-            "",
-            "Response sender has been closed.",
-        ]
-
-
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_execute_may_be_a_coroutine(tmp_path: Path, decoupled: bool) -> None:
-    finish = (
-        "requests[0].get_response_sender().send(made, 1); return None"
-        if decoupled
-        else "return [made]"
-    )
-    execute = f"""
-async def execute(self, requests):
-    import asyncio
-    await asyncio.sleep(0.001)
-    value = get(requests[0]).as_numpy()[0]
-    if value < 0:
-        raise ValueError("negative")
-    made = answer(np.array([value + 1], np.float32))
-    {finish}
-"""
-    config = DECOUPLED if decoupled else ""
-    with served(model(tmp_path / "m", execute, config=config)) as one:
-        assert one.infer(floats(1)).outputs["OUT"].tolist() == [2]
-        assert "ValueError: negative" in one.infer(floats(-1)).message
-
-
 def test_cancellation_is_seen_while_executing(tmp_path: Path) -> None:
     execute = """
 def execute(self, requests):
@@ -457,106 +325,6 @@ def execute(self, requests):
         one.client.wait(call)
         one.nothing_is_held()
         assert one.client.wait(call)[0].code == 7
-
-
-def test_initialize_and_finalize(tmp_path: Path) -> None:
-    execute = """
-def initialize(self, args):
-    self.args = args
-    config = json.loads(args["model_config"])
-    assert pb_utils.get_output_config_by_name(config, "OUT")["data_type"] == "TYPE_STRING"
-    assert config["parameters"]["p"]["string_value"] == "v"
-def execute(self, requests):
-    self.args.pop("model_config")
-    return [answer(np.array([json.dumps(self.args)], dtype=object))]
-def finalize(self):
-    open(self.args["model_repository"] + "/finalized", "w").close()
-"""
-    config = 'parameters { key: "p" value { string_value: "v" } }\n'
-    path = model(tmp_path / "m", execute, kind="STRING", config=config)
-    with served(path) as one:
-        response = one.infer({"IN": np.array([b""], dtype=object)})
-        assert json.loads(response.outputs["OUT"][0]) == {
-            "model_instance_kind": "CPU",
-            "model_instance_device_id": "0",
-            "model_repository": str(path),
-            "model_version": "1",
-            "model_name": "m",
-        }
-    assert (path / "finalized").exists()
-
-
-@pytest.mark.parametrize(
-    ("code", "text"),
-    [
-        ("import nothing_like_it", "ModuleNotFoundError: No module named 'nothing_like_it'"),
-        ("def f(:", "SyntaxError"),
-        ("x = 1", "has no class TritonPythonModel"),
-        ("class TritonPythonModel: pass", "'execute'"),
-        (
-            "class TritonPythonModel:\n"
-            "  def initialize(self, args): raise RuntimeError('no device')\n"
-            "  def execute(self, requests): pass",
-            "RuntimeError: no device\n\nAt:\n",
-        ),
-    ],
-)
-def test_models_that_cannot_be_loaded(tmp_path: Path, code: str, text: str) -> None:
-    config = 'backend: "python"\n' + tensors("input", [("IN", "FP32", [-1])])
-    config += tensors("output", [("OUT", "FP32", [-1])])
-    path = write_model(tmp_path / "m", config, code)
-    with pytest.raises(LoadFailed) as failure, served(path):
-        pass
-    assert text in str(failure.value)
-
-
-def test_a_model_without_a_config_describes_itself(tmp_path: Path) -> None:
-    code = f"""{IMPORTS}
-class TritonPythonModel:
-    @staticmethod
-    def auto_complete_config(config):
-        config.add_input({{"name": "IN", "data_type": "TYPE_FP32", "dims": [2]}})
-        config.add_output({{"name": "OUT", "data_type": "TYPE_FP32", "dims": [2]}})
-        config.set_max_batch_size(4)
-        config.set_dynamic_batching()
-        return config
-    def execute(self, requests):
-        return [answer(get(request).as_numpy() + 1) for request in requests]
-"""
-    with served(write_model(tmp_path / "m", "", code)) as one:
-        assert one.config.max_batch_size == 4
-        assert one.config.HasField("dynamic_batching")
-        response = one.infer({"IN": np.zeros((1, 2), np.float32)})
-        assert response.outputs["OUT"].tolist() == [[1, 1]]
-
-
-def test_auto_complete_config_must_return_its_config(tmp_path: Path) -> None:
-    code = """
-class TritonPythonModel:
-    @staticmethod
-    def auto_complete_config(config):
-        pass
-    def execute(self, requests):
-        pass
-"""
-    with (
-        pytest.raises(LoadFailed, match="must return a valid pb"),
-        served(write_model(tmp_path / "m", "", code)),
-    ):
-        pass
-
-
-def test_files_beside_the_model_can_be_imported(tmp_path: Path) -> None:
-    execute = """
-def execute(self, requests):
-    import beside
-    from . import beside as relative
-    return [answer(np.array([beside.VALUE + relative.VALUE], np.float32))]
-"""
-    path = model(tmp_path / "m", execute)
-    (path / "1" / "beside.py").write_text("VALUE = 21\n")
-    with served(path) as one:
-        assert one.infer(floats(1)).outputs["OUT"].tolist() == [42]
 
 
 def test_a_frontend_that_leaves_takes_nothing_with_it(tmp_path: Path) -> None:

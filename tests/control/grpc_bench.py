@@ -10,7 +10,7 @@ import grpc
 
 from pyserver.control.grpc_api.server import GrpcServer
 from pyserver.control.grpc_api.start import serve_grpc
-from tests.control.test_routes import Bench
+from tests.control.routes_bench import Bench
 
 
 class GrpcBench(Bench):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pyserver.control.http_app import HttpApp
-from tests.control.test_routes import Bench
+from tests.control.routes_bench import Bench
 
 
 class Connection:

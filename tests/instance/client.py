@@ -86,6 +86,11 @@ class Client:
         for fd in (self._core_bell, self._own_bell, self.region_fd):
             os.close(fd)
 
+    def _publish(self, at: int, count: int) -> None:
+        """In one store: struct clears the bytes first, and the reader would see a broken ring."""
+        with memoryview(self._rings) as whole, whole.cast("Q") as words:
+            words[at // 8] = count
+
     def know_region(self, peer: int, fd: int) -> None:
         self._regions[peer] = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
 
@@ -148,7 +153,7 @@ class Client:
         at = FROM_CORE + RING_HEADER + self._head % _core.RING_CAPACITY * _core.RECORD_BYTES
         record = self._rings[at : at + _core.RECORD_BYTES]
         self._head += 1
-        COUNTER.pack_into(self._rings, FROM_CORE + 64, self._head)
+        self._publish(FROM_CORE + 64, self._head)
         if record[0] == RELEASED:
             self.calls[struct.unpack_from("<Q", record, 8)[0]].released = True
         elif record[0] == REPLY:
@@ -196,7 +201,7 @@ class Client:
         at = TO_CORE + RING_HEADER + self._tail % _core.RING_CAPACITY * _core.RECORD_BYTES
         self._rings[at : at + _core.RECORD_BYTES] = record
         self._tail += 1
-        COUNTER.pack_into(self._rings, TO_CORE, self._tail)
+        self._publish(TO_CORE, self._tail)
         os.eventfd_write(self._core_bell, 1)
 
 
