@@ -12,6 +12,7 @@ import pyserver
 from pyserver.settings import Settings
 from pyserver.supervisor.listen import ListenError, bind_workers, close_all, shown
 from pyserver.supervisor.loop import Loop
+from pyserver.supervisor.tls_files import TlsError, check_tls_files
 from pyserver.supervisor.tree import ROLES, Tree
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,12 @@ _log = logging.getLogger(__name__)
 def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
     """Serves until a signal or a fatal error; the process's exit code. Main thread only."""
     try:
-        sockets = bind_workers(
+        check_tls_files(settings)
+    except TlsError as error:
+        _log.error("%s", error)
+        return 1
+    try:
+        http = bind_workers(
             settings.http_address,
             settings.http_port,
             workers=settings.frontend_workers,
@@ -30,8 +36,9 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
         _log.error("%s", error)
         return 1
     # Port 0 has become a real one, which everybody should know.
-    settings = replace(settings, http_port=sockets[0][0].getsockname()[1])
+    settings = replace(settings, http_port=http[0][0].getsockname()[1])
     addresses = {"http": shown(settings.http_address, settings.http_port)}
+    sockets = [{"http": own} for own in http]
     if settings.allow_grpc:
         try:
             grpc = bind_workers(
@@ -41,13 +48,13 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
                 share_port=settings.reuse_grpc_port,
             )
         except ListenError as error:
-            close_all(sockets)
+            close_all(http)
             _log.error("%s", error)
             return 1
         settings = replace(settings, grpc_port=grpc[0][0].getsockname()[1])
         addresses["grpc"] = shown(settings.grpc_address, settings.grpc_port)
-        # A frontend tells the protocols apart by a connection's first bytes.
-        sockets = [[*http, *own] for http, own in zip(sockets, grpc, strict=True)]
+        for worker, own in zip(sockets, grpc, strict=True):
+            worker["grpc"] = own
     _name_process("pyserver")
     places = ", ".join(f"{name.upper()} will be at {at}" for name, at in addresses.items())
     _log.info("pyserver %s starts; %s", pyserver.__version__, places)
