@@ -85,12 +85,35 @@ def _something_listens(settings: Settings, given: Set[str]) -> str | None:
     return "--allow-http=false leaves the server without an endpoint: this version serves HTTP only"
 
 
+def _restrictions_fit_the_api(settings: Settings, given: Set[str]) -> str | None:
+    flags = {
+        "--http-restricted-api": settings.http_restricted_api,
+        "--grpc-restricted-protocol": settings.grpc_restricted_protocol,
+    }
+    if not any(flags.values()):
+        return None
+    # The supervisor has no other use for the native module, which takes its share of memory.
+    from pyserver._core import API_CATEGORIES
+
+    for flag, rows in flags.items():
+        named: set[str] = set()
+        for category in (one for categories, _, _ in rows for one in categories.split(",")):
+            if category not in API_CATEGORIES:
+                every = ", ".join(API_CATEGORIES)
+                return f"{flag}: there is no API named '{category}'; there are {every}"
+            if category in named:
+                return f"{flag} names '{category}' more than once; an API can ask for one header"
+            named.add(category)
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _needs_a_repository,
     _load_model_needs_explicit,
     _star_stands_alone,
     _one_response_cache,
     _old_or_new_trace_flags,
+    _restrictions_fit_the_api,
     _ports_differ,
     _something_listens,
 )

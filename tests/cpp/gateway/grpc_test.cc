@@ -375,20 +375,5 @@ TEST_F(GrpcTest, without_grpc_the_preface_is_a_bad_request) {
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 400"));
 }
 
-TEST_F(GrpcTest, a_restricted_protocol_asks_for_its_header) {
-  GatewaySettings settings;
-  settings.grpc.restrictions["inference"] = {"key", "secret"};
-  start(settings);
-  H2Client client(connect());
-  const auto refused = call(&client, infer_message(kData));
-  EXPECT_EQ(refused.status(), "14");
-  EXPECT_EQ(refused.message(),
-            "This protocol is restricted, expecting header 'triton-grpc-protocol-key'");
-  const int32_t id = client.open(kInfer, {{"triton-grpc-protocol-key", "secret"}});
-  client.write(id, framed(infer_message(kData)), true);
-  go(&client);
-  EXPECT_EQ(client.answers[id].status(), "0");
-}
-
 }  // namespace
 }  // namespace pyserver::gateway::testing
