@@ -9,6 +9,8 @@ from collections.abc import Callable, Set
 from itertools import combinations
 
 from pyserver.settings import Settings
+from pyserver.supervisor.listen import ListenError
+from pyserver.supervisor.unix_socket import is_unix, socket_name
 
 # What a rule sees: the settings so far, and the names of the flags that were given.
 Rule = Callable[[Settings, Set[str]], str | None]
@@ -74,9 +76,24 @@ def _ports_differ(settings: Settings, given: Set[str]) -> str | None:
     for (flag, address, port), (other, its_address, its_port) in combinations(
         _endpoints(settings), 2
     ):
+        if is_unix(address):
+            continue  # its port means nothing
         if address == its_address and port == its_port and port != 0:
             return f"{flag} and {other} are both {port} at {address}; give them different ports"
     return None
+
+
+def _sockets_differ(settings: Settings, given: Set[str]) -> str | None:
+    http, grpc = settings.http_address, settings.grpc_address
+    if not (settings.allow_http and settings.allow_grpc and is_unix(http) and is_unix(grpc)):
+        return None
+    try:
+        same = socket_name(http) == socket_name(grpc)
+    except ListenError as bad:
+        return str(bad)
+    return (
+        f"--http-address and --grpc-address are both {http}; give them two names" if same else None
+    )
 
 
 def _something_listens(settings: Settings, given: Set[str]) -> str | None:
@@ -115,6 +132,7 @@ RULES: tuple[Rule, ...] = (
     _old_or_new_trace_flags,
     _restrictions_fit_the_api,
     _ports_differ,
+    _sockets_differ,
     _something_listens,
 )
 

@@ -67,6 +67,14 @@ GOOD: list[tuple[list[str], str, Any]] = [
     (["--trace-count=-1"], "id", "triton"),
     (["--grpc-infer-thread-count=128"], "grpc_infer_thread_count", 128),
     (["--allow-grpc=0", "--http-port=8001"], "http_port", 8001),
+    (["--http-address=unix:/a", "--http-port=8001"], "http_address", "unix:/a"),
+    (["--http-address=unix:/a", "--grpc-address=unix:/b"], "grpc_address", "unix:/b"),
+    (["--http-address=unix:/a", "--grpc-address=unix-abstract:/a"], "http_port", 8000),
+    (
+        ["--allow-grpc=0", "--http-address=unix:/a", "--grpc-address=unix:/a"],
+        "http_address",
+        "unix:/a",
+    ),
     (["--metrics-address=127.0.0.1", "--http-port=8002"], "http_port", 8002),
 ]
 
@@ -138,6 +146,12 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--http-idle-timeout-secs=0"], "above 0"),
     ([REPO, "--http-idle-timeout-secs=nan"], "above 0"),
     ([REPO, "--allow-http=false"], "without an endpoint"),
+    (
+        [REPO, "--http-address=unix:/a/s", "--grpc-address=unix:///a/s"],
+        "--http-address and --grpc-address are both unix:/a/s",
+    ),
+    ([REPO, "--http-address=unix:", "--grpc-address=unix:/a"], "the name of a socket is missing"),
+    ([REPO, "--allow-grpc=false", "--http-port=8002"], "--http-port and --metrics-port"),
 ]
 
 
