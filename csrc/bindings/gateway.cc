@@ -56,6 +56,8 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.body_timeout_s = value.cast<uint32_t>();
     } else if (name == "write_timeout_s") {
       settings.write_timeout_s = value.cast<uint32_t>();
+    } else if (name == "allow_http") {
+      settings.serve_http = value.cast<bool>();
     } else if (name == "allow_grpc") {
       settings.grpc.serve = value.cast<bool>();
     } else if (name == "grpc_min_ping_interval_ns") {

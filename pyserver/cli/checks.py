@@ -97,9 +97,9 @@ def _sockets_differ(settings: Settings, given: Set[str]) -> str | None:
 
 
 def _something_listens(settings: Settings, given: Set[str]) -> str | None:
-    if settings.allow_http:
+    if settings.allow_http or settings.allow_grpc:
         return None
-    return "--allow-http=false leaves the server without an endpoint: this version serves HTTP only"
+    return "--allow-http=false and --allow-grpc=false leave the server without an endpoint"
 
 
 def _restrictions_fit_the_api(settings: Settings, given: Set[str]) -> str | None:

@@ -67,6 +67,7 @@ GOOD: list[tuple[list[str], str, Any]] = [
     (["--trace-count=-1"], "id", "triton"),
     (["--grpc-infer-thread-count=128"], "grpc_infer_thread_count", 128),
     (["--allow-grpc=0", "--http-port=8001"], "http_port", 8001),
+    (["--allow-http=false", "--grpc-port=8000"], "allow_http", False),
     (["--http-address=unix:/a", "--http-port=8001"], "http_address", "unix:/a"),
     (["--http-address=unix:/a", "--grpc-address=unix:/b"], "grpc_address", "unix:/b"),
     (["--http-address=unix:/a", "--grpc-address=unix-abstract:/a"], "http_port", 8000),
@@ -145,7 +146,7 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--sagemaker-safe-port-range=80"], "expected <low>-<high>"),
     ([REPO, "--http-idle-timeout-secs=0"], "above 0"),
     ([REPO, "--http-idle-timeout-secs=nan"], "above 0"),
-    ([REPO, "--allow-http=false"], "without an endpoint"),
+    ([REPO, "--allow-http=false", "--allow-grpc=false"], "without an endpoint"),
     (
         [REPO, "--http-address=unix:/a/s", "--grpc-address=unix:///a/s"],
         "--http-address and --grpc-address are both unix:/a/s",
