@@ -71,6 +71,13 @@ class Gateway:
     def stop(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
+# --- endpoints.cc ---
+
+API_CATEGORIES: tuple[str, ...]
+
+def api_table() -> list[tuple[str, str, str]]: ...  # (category, HTTP pattern, gRPC method)
+def api_category(target: str) -> str | None: ...
+
 # --- instance.cc ---
 
 class PeerRegions:

@@ -10,6 +10,7 @@ namespace pyserver::bindings {
 void bind_layout(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 void bind_gateway(pybind11::module_& module);
+void bind_endpoints(pybind11::module_& module);
 void bind_instance(pybind11::module_& module);
 
 // Raises the exception of pyserver.errors that belongs to the code; returns when the status is fine.

@@ -21,9 +21,18 @@ namespace py = pybind11;
 
 namespace {
 
-gateway::Restriction restriction_from(const py::handle& given) {
-  const auto pair = given.cast<std::pair<std::string, std::string>>();
-  return {pair.first, pair.second};
+// {category: (header, value)}
+std::map<std::string, gateway::Restriction, std::less<>> restrictions_from(const py::dict& given) {
+  std::map<std::string, gateway::Restriction, std::less<>> made;
+  for (const auto& [key, value] : given) {
+    const auto category = key.cast<std::string>();
+    if (!gateway::category_named(category)) {
+      throw py::value_error("the API has no category '" + category + "'");
+    }
+    const auto pair = value.cast<std::pair<std::string, std::string>>();
+    made[category] = {pair.first, pair.second};
+  }
+  return made;
 }
 
 // Every member has a default; an unknown one is a mistake of ours.
@@ -47,6 +56,8 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.body_timeout_s = value.cast<uint32_t>();
     } else if (name == "write_timeout_s") {
       settings.write_timeout_s = value.cast<uint32_t>();
+    } else if (name == "allow_http") {
+      settings.serve_http = value.cast<bool>();
     } else if (name == "allow_grpc") {
       settings.grpc.serve = value.cast<bool>();
     } else if (name == "grpc_min_ping_interval_ns") {
@@ -66,13 +77,9 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
     } else if (name == "grpc_compression_level") {
       settings.grpc.compression_level = value.cast<std::string>();
     } else if (name == "grpc_restrictions") {
-      for (const auto& [category, restriction] : value.cast<py::dict>()) {
-        settings.grpc.restrictions[category.cast<std::string>()] = restriction_from(restriction);
-      }
+      settings.grpc.restrictions = restrictions_from(value.cast<py::dict>());
     } else if (name == "restrictions") {
-      for (const auto& [category, restriction] : value.cast<py::dict>()) {
-        settings.restrictions[category.cast<std::string>()] = restriction_from(restriction);
-      }
+      settings.restrictions = restrictions_from(value.cast<py::dict>());
     } else {
       throw py::key_error("the gateway has no setting '" + name + "'");
     }

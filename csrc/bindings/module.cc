@@ -6,5 +6,6 @@ PYBIND11_MODULE(_core, module) {
   pyserver::bindings::bind_layout(module);
   pyserver::bindings::bind_engine(module);
   pyserver::bindings::bind_gateway(module);
+  pyserver::bindings::bind_endpoints(module);
   pyserver::bindings::bind_instance(module);
 }

@@ -187,6 +187,10 @@ size_t Connection::consume_head(const char* base, size_t size) {
     if (kPreface.starts_with(received) && size < kPreface.size()) return 0;
     if (is_http2(received)) return size;
   }
+  if (!host_->settings.serve_http) {  // nothing of the request is looked at
+    malformed(400, "HTTP is not served here, only gRPC");
+    return size;
+  }
   fresh_ = false;
   if (stash_parsed_ == 0) deadline_s_ = host_->now_s + host_->settings.head_timeout_s;
   size_t used = 0;

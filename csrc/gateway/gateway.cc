@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "gateway/router.h"
 #include "protocol/http_infer.h"
 
 namespace pyserver::gateway {
@@ -20,6 +19,12 @@ constexpr uint64_t kSecondNs = 1'000'000'000;
 constexpr int kRetryMs = 5;
 constexpr size_t kRecordsPerTurn = 1024;
 
+// What Host::begin answers when nobody takes the request.
+Exchange* refuse(int status, std::string_view text, Refusal* refusal) {
+  *refusal = {status, kJson, protocol::error_body(text), {}, false};
+  return nullptr;
+}
+
 }  // namespace
 
 void Gateway::Waker::on_events(uint32_t) {
@@ -28,10 +33,11 @@ void Gateway::Waker::on_events(uint32_t) {
 }
 
 Gateway::Gateway(const GatewaySettings& gateway_settings)
-    : link_(&loop),
+    : policy_(gateway_settings),
+      link_(&loop),
       infer_(this, &link_, &catalog_),
       proxy_(this, &link_),
-      grpc_(this, &link_, &catalog_) {
+      grpc_(this, &policy_, &link_, &catalog_) {
   settings = gateway_settings;
   update_time();
 }
@@ -264,48 +270,34 @@ Counters Gateway::snapshot() const {
 }
 
 Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusal* refusal) {
-  if (restricted(head, refusal)) return nullptr;  // before the method, as in Triton
-  const Route route = find_route(head.target);
-  if (route.kind == RouteKind::kLive) return begin_live(head, refusal);
-  if (route.kind == RouteKind::kInfer && head.method != HTTP_POST) {
-    *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
-    return nullptr;
+  // Before the method, as in Triton.
+  const Decision decision =
+      policy_.judge_http(head.target, [&head](std::string_view name) { return head.header(name); });
+  if (decision.verdict == Verdict::kUnknown) return refuse(404, "Not Found", refusal);
+  if (decision.verdict == Verdict::kRestricted) {
+    return refuse(403,
+                  "This API is restricted, expecting header '" + std::string(decision.header) + "'",
+                  refusal);
+  }
+  const Handler handler = decision.route.endpoint->handler;
+  if (handler == Handler::kLive) return begin_live(head, refusal);
+  if (handler == Handler::kInfer && head.method != HTTP_POST) {
+    return refuse(405, "Method Not Allowed", refusal);
   }
   if (!serving_) {
-    *refusal = {503,
-                kJson,
-                protocol::error_body("the server's core is not available; try again shortly"),
-                {},
-                false};
-    return nullptr;
+    return refuse(503, "the server's core is not available; try again shortly", refusal);
   }
-  return route.kind == RouteKind::kInfer ? infer_.begin(connection, head, route, refusal)
-                                         : proxy_.begin(connection, head, refusal);
-}
-
-bool Gateway::restricted(const RequestHead& head, Refusal* refusal) const {
-  if (settings.restrictions.empty()) return false;
-  const auto found = settings.restrictions.find(category_of(head.target));
-  if (found == settings.restrictions.end()) return false;
-  const Restriction& restriction = found->second;
-  if (head.header(restriction.header) == restriction.value) return false;
-  *refusal = {
-      403,
-      kJson,
-      protocol::error_body("This API is restricted, expecting header '" + restriction.header + "'"),
-      {},
-      false};
-  return true;
+  if (handler == Handler::kInfer) return infer_.begin(connection, head, decision.route, refusal);
+  // Core reads the path that was judged, not another one out of the same bytes.
+  RequestHead judged = head;
+  judged.target = decision.route.target;
+  return proxy_.begin(connection, judged, refusal);
 }
 
 Exchange* Gateway::begin_live(const RequestHead& head, Refusal* refusal) const {
-  if (head.method != HTTP_GET) {
-    *refusal = {405, kJson, protocol::error_body("Method Not Allowed"), {}, false};
-  } else if (draining) {
-    *refusal = {503, kJson, protocol::error_body("Server exiting"), {}, false};
-  } else {
-    *refusal = {live_ ? 200 : 400, kPlain, {}, {}, false};
-  }
+  if (head.method != HTTP_GET) return refuse(405, "Method Not Allowed", refusal);
+  if (draining) return refuse(503, "Server exiting", refusal);
+  *refusal = {live_ ? 200 : 400, kPlain, {}, {}, false};
   return nullptr;
 }
 

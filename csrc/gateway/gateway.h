@@ -1,8 +1,8 @@
 // The frontend's event loop: sockets in front, core behind, everything in one thread.
 //
-//   clients ──> Listener ──> Connection ──route──> InferService ──CoreLink──> core
-//                                  │                                (rings)
-//                                  └────route──> ProxyService ──socket pairs──> core's HTTP application
+//   clients ──> Listener ──> Connection ──Policy──> InferService ──CoreLink──> core
+//                                  │                                 (rings)
+//                                  └────Policy──> ProxyService ──socket pairs──> core's HTTP application
 //
 // Thread safety: everything belongs to the thread that calls run() or turn(), except stop().
 #pragma once
@@ -26,6 +26,7 @@
 #include "gateway/infer.h"
 #include "gateway/listener.h"
 #include "gateway/owned_list.h"
+#include "gateway/policy.h"
 #include "gateway/proxy.h"
 #include "gateway/tls.h"
 #include "model/catalog.h"
@@ -108,9 +109,9 @@ class Gateway final : public Host, public GreetingOwner {
   void give_back_memory();
   void check_drained();
   int wait_ms(int max_wait_ms) const;
-  bool restricted(const RequestHead& head, Refusal* refusal) const;
   Exchange* begin_live(const RequestHead& head, Refusal* refusal) const;
 
+  const Policy policy_;
   Waker waker_;
   std::atomic<bool> stopping_{false};
   model::Catalog catalog_;

@@ -27,11 +27,15 @@ class Listener final : public Watcher {
   void on_events(uint32_t events) override;
 
  private:
+  base::Status watch();
+  void give_way();
+
   Loop* loop_;
   base::UniqueFd fd_;
   Accept accept_;
   bool running_ = false;
   bool too_early_ = false;
+  bool shared_ = false;  // with the other frontends
 };
 
 }  // namespace pyserver::gateway

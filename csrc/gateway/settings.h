@@ -31,6 +31,7 @@ struct GrpcSettings {
 };
 
 struct GatewaySettings {
+  bool serve_http = true;                // --allow-http: answers HTTP/1.1
   uint64_t max_input_bytes = 64u << 20;  // --http-max-input-size
   uint32_t max_head_bytes = 64u << 10;
   uint32_t max_headers = 256;

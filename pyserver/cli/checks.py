@@ -9,6 +9,8 @@ from collections.abc import Callable, Set
 from itertools import combinations
 
 from pyserver.settings import Settings
+from pyserver.supervisor.listen import ListenError
+from pyserver.supervisor.unix_socket import is_unix, socket_name
 
 # What a rule sees: the settings so far, and the names of the flags that were given.
 Rule = Callable[[Settings, Set[str]], str | None]
@@ -74,15 +76,52 @@ def _ports_differ(settings: Settings, given: Set[str]) -> str | None:
     for (flag, address, port), (other, its_address, its_port) in combinations(
         _endpoints(settings), 2
     ):
+        if is_unix(address):
+            continue  # its port means nothing
         if address == its_address and port == its_port and port != 0:
             return f"{flag} and {other} are both {port} at {address}; give them different ports"
     return None
 
 
-def _something_listens(settings: Settings, given: Set[str]) -> str | None:
-    if settings.allow_http:
+def _sockets_differ(settings: Settings, given: Set[str]) -> str | None:
+    http, grpc = settings.http_address, settings.grpc_address
+    if not (settings.allow_http and settings.allow_grpc and is_unix(http) and is_unix(grpc)):
         return None
-    return "--allow-http=false leaves the server without an endpoint: this version serves HTTP only"
+    try:
+        same = socket_name(http) == socket_name(grpc)
+    except ListenError as bad:
+        return str(bad)
+    return (
+        f"--http-address and --grpc-address are both {http}; give them two names" if same else None
+    )
+
+
+def _something_listens(settings: Settings, given: Set[str]) -> str | None:
+    if settings.allow_http or settings.allow_grpc:
+        return None
+    return "--allow-http=false and --allow-grpc=false leave the server without an endpoint"
+
+
+def _restrictions_fit_the_api(settings: Settings, given: Set[str]) -> str | None:
+    flags = {
+        "--http-restricted-api": settings.http_restricted_api,
+        "--grpc-restricted-protocol": settings.grpc_restricted_protocol,
+    }
+    if not any(flags.values()):
+        return None
+    # The supervisor has no other use for the native module, which takes its share of memory.
+    from pyserver._core import API_CATEGORIES
+
+    for flag, rows in flags.items():
+        named: set[str] = set()
+        for category in (one for categories, _, _ in rows for one in categories.split(",")):
+            if category not in API_CATEGORIES:
+                every = ", ".join(API_CATEGORIES)
+                return f"{flag}: there is no API named '{category}'; there are {every}"
+            if category in named:
+                return f"{flag} names '{category}' more than once; an API can ask for one header"
+            named.add(category)
+    return None
 
 
 def _tls_is_complete(settings: Settings, given: Set[str]) -> str | None:
@@ -105,7 +144,9 @@ RULES: tuple[Rule, ...] = (
     _star_stands_alone,
     _one_response_cache,
     _old_or_new_trace_flags,
+    _restrictions_fit_the_api,
     _ports_differ,
+    _sockets_differ,
     _something_listens,
     _tls_is_complete,
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pyserver.cli import values as v
 from pyserver.settings import Settings
 
+_ADDRESS = "address to listen at, or unix:<path> for a Unix-domain socket, which has no port"
 _GRPC = "this version's gRPC frontend has no such setting"
 _CLOUD = "the SageMaker and Vertex AI frontends are not part of this version"
 _METRICS = "the metrics endpoint is not part of this version"
@@ -97,7 +98,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "HTTP": (
         Flag("allow-http", v.BOOLEAN, "listen for HTTP"),
-        Flag("http-address", v.TEXT, "address to listen at"),
+        Flag("http-address", v.TEXT, _ADDRESS),
         Flag("http-port", v.PORT, "port to listen at; 0 picks a free one"),
         Flag("reuse-http-port", v.BOOLEAN, "allow other servers to listen at the same port"),
         Flag(
@@ -126,7 +127,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "gRPC": (
         Flag("allow-grpc", v.BOOLEAN, "listen for gRPC"),
-        Flag("grpc-address", v.TEXT, "address to listen at"),
+        Flag("grpc-address", v.TEXT, _ADDRESS),
         Flag("grpc-port", v.PORT, "port to listen at"),
         Flag("reuse-grpc-port", v.BOOLEAN, "allow other servers at the same port"),
         Flag("grpc-header-forward-pattern", v.PATTERN, "metadata to forward", unused=_GRPC),

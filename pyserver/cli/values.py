@@ -19,6 +19,10 @@ class Kind:
     parse: Callable[[str], Any]
 
 
+# RFC 9110's token.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
 def _boolean(text: str) -> bool:
     match text.lower():
         case "true" | "1" | "on":
@@ -102,8 +106,12 @@ def _restricted(text: str) -> tuple[str, str, str]:
     """`api[,api...]:header=value`."""
     apis, colon, header = text.partition(":")
     key, equals, value = header.partition("=")
-    if not (apis and colon and key and equals):
+    if not (apis and colon and key and equals and value):
         raise ValueError("expected <api>[,<api>...]:<header>=<value>")
+    if not _HEADER_NAME.fullmatch(key):
+        raise ValueError(f"'{key}' cannot be the name of a header")
+    if value != value.strip():
+        raise ValueError("a header's value does not begin or end with blanks")
     return apis, key, value
 
 

@@ -84,20 +84,27 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
 
 async def _serve_control(core: Core) -> None:
     # In a thread: the loop goes on starting models, and frontends wait for nobody's import.
-    http_app, dispatcher, make_services, serve_grpc = await asyncio.to_thread(_import_control)
+    make_services, serve_grpc = await asyncio.to_thread(_import_control)
     services = make_services(core)  # one for both protocols: log and trace settings live in it
-    core.serve_http_with(http_app.HttpApp(dispatcher(services)).serve)
+    if core.settings.allow_http:
+        http_app, dispatcher = await asyncio.to_thread(_import_http)
+        core.serve_http_with(http_app(dispatcher(services)).serve)
     if core.settings.allow_grpc:
         core.serve_grpc_with(await serve_grpc(services))
 
 
-def _import_control() -> tuple[Any, Any, Any, Any]:
-    from pyserver.control import http_app
+def _import_control() -> tuple[Any, Any]:
     from pyserver.control.grpc_api.start import serve_grpc
-    from pyserver.control.routes import Dispatcher
     from pyserver.core.services import make_services
 
-    return http_app, Dispatcher, make_services, serve_grpc
+    return make_services, serve_grpc
+
+
+def _import_http() -> tuple[Any, Any]:
+    from pyserver.control.http_app import HttpApp
+    from pyserver.control.routes import Dispatcher
+
+    return HttpApp, Dispatcher
 
 
 def _supervisor_gone() -> None:

@@ -33,6 +33,7 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         for category in categories.split(",")
     }
     return {
+        "allow_http": settings.allow_http,
         "allow_grpc": settings.allow_grpc,
         "grpc_min_ping_interval_ns": 1_000_000
         * settings.grpc_http2_min_recv_ping_interval_without_data,
@@ -67,6 +68,7 @@ def tls_context(settings: Settings, protocol: str) -> TlsContext | None:
         files.key,
         root_path=files.root,
         verify_client=bool(files.root),
+        http1=settings.allow_http,
         http2=settings.allow_grpc,
     )
 

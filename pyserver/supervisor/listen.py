@@ -1,4 +1,4 @@
-"""The listening sockets: bound once by the supervisor, one set for each frontend worker.
+"""The listening sockets of a port: bound once by the supervisor, one set for each frontend worker.
 
 All sockets of one address share the port by SO_REUSEPORT, so the kernel spreads connections over
 the workers. The supervisor keeps them open: when a worker is killed, connections that wait in its

@@ -10,7 +10,11 @@ from pyserver.settings import Settings
 
 
 def startup_summary(
-    summary: Mapping[str, Any], settings: Settings, *, processes: Mapping[str, int]
+    summary: Mapping[str, Any],
+    settings: Settings,
+    *,
+    processes: Mapping[str, int],
+    addresses: Mapping[str, str] | None = None,
 ) -> str:
     """The tables that are logged once, when every model has loaded or failed to.
 
@@ -37,6 +41,7 @@ def startup_summary(
         "exit_timeout": settings.exit_timeout_secs,
         "region_byte_size": size(settings.region_byte_size),
     }
+    options |= {f"address[{protocol}]": at for protocol, at in (addresses or {}).items()}
     options |= {f"processes[{role}]": count for role, count in processes.items()}
     options |= {
         f"memory[{label}]": size(count) if isinstance(count, int) else str(count)

@@ -34,6 +34,8 @@ ROLES: dict[str, str] = {
     "frontend": "pyserver.frontend",
     "instance": "pyserver.instance",
 }
+# As Triton names them when they are up.
+SERVICES: dict[str, str] = {"http": "HTTPService", "grpc": "GRPCInferenceService"}
 # A role that ends this often before the server was ready once is broken, not unlucky.
 STARTS_BEFORE_GIVING_UP = 5
 # What a process gets to exit by itself after "stop", however short --exit-timeout-secs is.
@@ -224,6 +226,7 @@ class Tree:
         text = startup_summary(
             summary,
             self._settings,
+            addresses=self._addresses,
             processes={"supervisor": 1, "core": 1, "frontend": len(self._frontends)}
             | {"instance": len(self._instances)},
         )
@@ -236,9 +239,9 @@ class Tree:
         if self._announced or self.phase is not Phase.SERVING or not everyone:
             return
         self._announced = True
-        _log.info("Started HTTPService at %s", self._addresses["http"])
-        if "grpc" in self._addresses:
-            _log.info("Started GRPCInferenceService at %s", self._addresses["grpc"])
+        for protocol, service in SERVICES.items():
+            if protocol in self._addresses:
+                _log.info("Started %s at %s", service, self._addresses[protocol])
         _log.info("ready %.2f s after the start", self._loop.now() - self._started_s)
 
     # ---- when children end -------------------------------------------------------------------

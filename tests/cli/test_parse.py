@@ -57,11 +57,25 @@ GOOD: list[tuple[list[str], str, Any]] = [
         "http_restricted_api",
         (("health,metadata", "key", "v"),),
     ),
+    (
+        ["--http-restricted-api=health:a=b", "--grpc-restricted-protocol=health:c=d=e:f"],
+        "grpc_restricted_protocol",
+        (("health", "c", "d=e:f"),),
+    ),
     (["--rate-limit-resource=gpu:2:0"], "rate_limit_resource", ("gpu:2:0",)),
     (["--min-supported-compute-capability=7.5"], "min_supported_compute_capability", 7.5),
     (["--trace-count=-1"], "id", "triton"),
     (["--grpc-infer-thread-count=128"], "grpc_infer_thread_count", 128),
     (["--allow-grpc=0", "--http-port=8001"], "http_port", 8001),
+    (["--allow-http=false", "--grpc-port=8000"], "allow_http", False),
+    (["--http-address=unix:/a", "--http-port=8001"], "http_address", "unix:/a"),
+    (["--http-address=unix:/a", "--grpc-address=unix:/b"], "grpc_address", "unix:/b"),
+    (["--http-address=unix:/a", "--grpc-address=unix-abstract:/a"], "http_port", 8000),
+    (
+        ["--allow-grpc=0", "--http-address=unix:/a", "--grpc-address=unix:/a"],
+        "http_address",
+        "unix:/a",
+    ),
     (["--metrics-address=127.0.0.1", "--http-port=8002"], "http_port", 8002),
 ]
 
@@ -107,6 +121,23 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--backend-config=onnxruntime,threads"], "expected <name>,<key>=<value>"),
     ([REPO, "--backend-config==x"], "expected <name>,<key>=<value>"),
     ([REPO, "--http-restricted-api=health"], "expected <api>"),
+    ([REPO, "--http-restricted-api=health:key="], "expected <api>"),
+    ([REPO, "--http-restricted-api=health:a b=c"], "'a b' cannot be the name of a header"),
+    ([REPO, "--grpc-restricted-protocol=health:a= b"], "begin or end with blanks"),
+    (
+        [REPO, "--http-restricted-api=helth:a=b"],
+        "--http-restricted-api: there is no API named 'helth'; there are health, metadata,",
+    ),
+    ([REPO, "--grpc-restricted-protocol=*:a=b"], "--grpc-restricted-protocol: there is no API"),
+    ([REPO, "--grpc-restricted-protocol=health,:a=b"], "there is no API named ''"),
+    (
+        [REPO, "--http-restricted-api=health,trace:a=b", "--http-restricted-api=trace:c=d"],
+        "--http-restricted-api names 'trace' more than once",
+    ),
+    (
+        [REPO, "--grpc-restricted-protocol=trace,trace:a=b"],
+        "--grpc-restricted-protocol names 'trace' more than once",
+    ),
     ([REPO, "--http-header-forward-pattern=("], "expected a regular expression"),
     ([REPO, "--cache-config=size=3"], "needs the name of a cache"),
     ([REPO, "--cache-config=a,size=3", "--cache-config=b,size=3"], "names 2 caches"),
@@ -115,7 +146,13 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--sagemaker-safe-port-range=80"], "expected <low>-<high>"),
     ([REPO, "--http-idle-timeout-secs=0"], "above 0"),
     ([REPO, "--http-idle-timeout-secs=nan"], "above 0"),
-    ([REPO, "--allow-http=false"], "without an endpoint"),
+    ([REPO, "--allow-http=false", "--allow-grpc=false"], "without an endpoint"),
+    (
+        [REPO, "--http-address=unix:/a/s", "--grpc-address=unix:///a/s"],
+        "--http-address and --grpc-address are both unix:/a/s",
+    ),
+    ([REPO, "--http-address=unix:", "--grpc-address=unix:/a"], "the name of a socket is missing"),
+    ([REPO, "--allow-grpc=false", "--http-port=8002"], "--http-port and --metrics-port"),
 ]
 
 

@@ -1,8 +1,8 @@
 // Frames on a client's HTTP/2 connection: never a crash, never memory, a request or a connection left behind.
 //
 // Input: one byte of choices, then steps. A step is one byte of kind and what the kind wants: a call that begins (its head is made
-// here, because a fuzzer does not find HPACK's Huffman codes), DATA of a stream with the next bytes, a whole message of the next
-// bytes, or any frame at all. Core is played here: some requests are echoed, some fail, some are answered twice, some never.
+// here, because a fuzzer does not find HPACK's Huffman codes; its answers may be compressed, or its time short), DATA of a stream with
+// the next bytes, a whole message of the next bytes, one that is large and cut into frames, or any frame at all. Core is played here: some requests are echoed, some fail, some are answered twice, some never.
 #include <nghttp2/nghttp2.h>
 #include <sys/socket.h>
 
@@ -43,7 +43,9 @@ void require(bool condition, const char* what) {
 
 struct World {
   World() {
-    gateway = std::make_unique<Gateway>(GatewaySettings());
+    GatewaySettings settings;
+    settings.grpc.compression_level = "low";
+    gateway = std::make_unique<Gateway>(settings);
     require(gateway->open().ok(), "open");
     require(shm::ChannelFds::make(3, kRegionBytes, &fds).ok(), "channel");
     require(shm::ChannelEnd::open(fds, shm::Side::kCore, &core).ok(), "core's end");
@@ -150,7 +152,7 @@ std::string frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view
 }
 
 // A head without compression: literal fields, names and values as they are.
-std::string head(std::string_view path, bool strict) {
+std::string head(std::string_view path, uint8_t kind) {
   std::string made;
   const auto text = [&made](std::string_view value) {
     made.push_back(static_cast<char>(value.size()));
@@ -166,12 +168,15 @@ std::string head(std::string_view path, bool strict) {
   add(":path", path);
   add("content-type", "application/grpc");
   add("grpc-encoding", "gzip");
-  if (strict) add("triton_grpc_error", "true");
+  if ((kind & 16) != 0) add("triton_grpc_error", "true");
+  if ((kind & 32) != 0) add("grpc-accept-encoding", "identity, gzip");
+  if ((kind & 64) != 0) add("grpc-timeout", "1n");
   return made;
 }
 
 std::string prefixed(std::string_view message) {
-  std::string made(3, '\0');
+  std::string made(2, '\0');
+  made.push_back(static_cast<char>(message.size() >> 16));
   made.push_back(static_cast<char>(message.size() >> 8));
   made.push_back(static_cast<char>(message.size()));
   return made.append(message);
@@ -179,7 +184,13 @@ std::string prefixed(std::string_view message) {
 
 // A ModelInferRequest with a tensor of `floats` numbers.
 std::string request(bool decoupled, size_t floats) {
-  const std::string shape = std::string("\x18") + static_cast<char>(floats);
+  const auto varint = [](size_t value) {
+    std::string made;
+    for (; value >= 0x80; value >>= 7) made.push_back(static_cast<char>((value & 0x7f) | 0x80));
+    made.push_back(static_cast<char>(value));
+    return made;
+  };
+  const std::string shape = "\x18" + varint(floats);
   const std::string input =
       "\x0a\x01I\x12\x04"
       "FP32" +
@@ -188,7 +199,7 @@ std::string request(bool decoupled, size_t floats) {
                                  "d"
                                : "\x0a\x01m";
   made += std::string("\x2a") + static_cast<char>(input.size()) + input;
-  made += std::string("\x3a") + static_cast<char>(floats * 4);
+  made += "\x3a" + varint(floats * 4);
   return prefixed(made.append(floats * 4, 'x'));
 }
 
@@ -220,20 +231,25 @@ std::string step(Script* script, uint32_t* streams) {
   switch (kind & 7) {
     case 0:
       return frame(1, 4 | end, 2 * (*streams)++ + 1,
-                   head("/inference.GRPCInferenceService/ModelInfer", false));
+                   head("/inference.GRPCInferenceService/ModelInfer", kind & 0xef));
     case 1:
       return frame(1, 4 | end, 2 * (*streams)++ + 1,
-                   head("/inference.GRPCInferenceService/ModelStreamInfer", (kind & 16) != 0));
+                   head("/inference.GRPCInferenceService/ModelStreamInfer", kind));
     case 2:
-      return frame(1, 4 | end, 2 * (*streams)++ + 1, head("/some/Other", false));
+      return frame(1, 4 | end, 2 * (*streams)++ + 1, head("/grpc.health.v1.Health/Check", 0));
     case 3:
       return frame(0, end, stream, script->bytes(script->byte()));
     case 4:
       return frame(0, end, stream, prefixed(script->bytes(script->byte())));
     case 5:
       return frame(0, end, stream, request((kind & 16) != 0, script->byte() % 16));
-    case 6:
-      return frame(3, 0, stream, std::string("\0\0\0\x08", 4));
+    case 6: {
+      if ((kind & 128) == 0) return frame(3, 0, stream, std::string("\0\0\0\x08", 4));
+      const std::string message = request((kind & 16) != 0, 4096 + script->byte());
+      const size_t cut = std::min<size_t>(64 * script->byte(), message.size());
+      return frame(0, 0, stream, message.substr(0, cut)) +
+             frame(0, end, stream, message.substr(cut));
+    }
     default: {
       const uint8_t type = script->byte(), flags = script->byte(), to = script->byte();
       return frame(type, flags, to, script->bytes(script->byte()));

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Server:
-    def __init__(self, folder: Path, mode: str, flags: list[str]) -> None:
-        self.log = folder / "log"
+    def __init__(self, log: Path, mode: str, flags: list[str]) -> None:
+        self.log = log
         self._out = self.log.open("wb")
         self.process = subprocess.Popen(
             [
@@ -30,6 +30,7 @@ class Server:
                 "--model-repository=/m",
                 "--http-address=127.0.0.1",
                 "--http-port=0",
+                "--grpc-address=127.0.0.1",
                 "--grpc-port=0",
                 "--frontend-workers=2",
                 *flags,
@@ -86,7 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     made: list[Server] = []
 
     def one(mode: str = "", *flags: str) -> Server:
-        made.append(Server(tmp_path, mode, list(flags)))
+        made.append(Server(tmp_path / f"log{len(made)}", mode, list(flags)))
         return made[-1]
 
     yield one
@@ -94,9 +95,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.close()
 
 
-def ask(port: int) -> tuple[int, int]:
-    """(index, pid) of the frontend that took the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+def ask(at: int | Path) -> tuple[int, int]:
+    """(index, pid) of the frontend that took the connection to the port or the socket's file."""
+    family = socket.AF_UNIX if isinstance(at, Path) else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(5)
+        client.connect(str(at) if isinstance(at, Path) else ("127.0.0.1", at))
         index, pid = client.recv(100).split()
         return int(index), int(pid)
 
@@ -237,3 +241,78 @@ def test_a_port_in_use_is_named(start: Start) -> None:
         server = start("", f"--http-port={port}")
         assert server.end() == 1
     assert f"cannot listen at 127.0.0.1:{port}: Address already in use" in server.text()
+
+
+def test_a_socket_file_serves_until_the_end_and_then_is_gone(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    server = start("", f"--http-address=unix:{path}", "--http-port=1")
+    server.wait_for(f'Started HTTPService at unix:{path}"')
+    server.wait_for(rf"\| address\[http\] +\| unix:{path} +\|")
+    for count in range(1, 4):
+        _, pid = ask(path)
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for(r"frontend_exited \d signal 9 \(SIGKILL\)", count)
+        assert all(ask(path)[1] != pid for _ in range(20))
+        wait_until(lambda: len(server.children("frontend")) == 2, what="a new frontend")
+    assert path.is_socket()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end() == 0
+    assert not path.exists()
+
+
+def test_a_socket_file_is_not_taken_from_a_server_that_still_loads(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "http.sock"
+    first = start("silent", f"--http-address=unix:{path}")
+    first.wait_for("HTTP will be at unix:")
+    with pytest.raises(ConnectionRefusedError):
+        ask(path)
+    second = start("", f"--http-address=unix:{path}")
+    assert second.end() == 1
+    assert f"cannot listen at unix:{path}: the socket is in use" in second.text()
+    assert path.is_socket()
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end() == 0
+    assert not path.exists()
+
+
+def test_a_socket_file_goes_when_the_start_fails(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    server = start("fatal", f"--http-address=unix:{path}")
+    assert server.end() == 1
+    assert not path.exists()
+
+
+def test_what_a_killed_server_has_left_is_replaced(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    first = start("", f"--http-address=unix:{path}")
+    first.wait_for("Started HTTPService at unix:")
+    pids = everyone(first)
+    first.process.kill()
+    first.process.wait()
+    wait_until(lambda: gone(pids), what="the end of all children")
+    assert path.is_socket()
+    second = start("", f"--http-address=unix:{path}")
+    second.wait_for("Started HTTPService at unix:")
+    ask(path)
+    second.process.send_signal(signal.SIGTERM)
+    assert second.end() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("off", "silent", "service"),
+    [("http", "HTTP", "GRPCInferenceService"), ("grpc", "GRPC", "HTTPService")],
+)
+def test_a_protocol_that_is_off_has_no_address(
+    start: Start, off: str, silent: str, service: str
+) -> None:
+    server = start("", f"--allow-{off}=false")
+    port = int(server.wait_for(rf"Started {service} at 127\.0\.0\.1:(\d+)")[0])
+    ask(port)
+    server.wait_for("ready [0-9.]+ s after the start")
+    assert server.text().count("Started ") == 1
+    assert f"{silent} will be at" not in server.text()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end() == 0

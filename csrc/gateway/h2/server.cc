@@ -1,9 +1,9 @@
 // Connections and the routes of their calls.
 #include "gateway/h2/server.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "gateway/h2/categories.h"
 #include "gateway/h2/infer_stream.h"
 #include "gateway/h2/infer_unary.h"
 
@@ -49,31 +49,43 @@ void Server::route(Stream* stream) {
                    "GRPC server is shutting down and has stopped accepting new requests.");
     return;
   }
-  if (restricted(stream)) return;
+  Handler handler = Handler::kCore;
+  if (!admits(stream, &handler)) return;
   if (!serving_) {
     stream->finish(StatusCode::kUnavailable,
                    "the server's core is not available; try again shortly");
     return;
   }
-  if (stream->path == "/inference.GRPCInferenceService/ModelInfer") {
+  if (handler == Handler::kInfer) {
     stream->call = std::make_unique<InferUnary>(stream, &requests_);
-  } else if (stream->path == "/inference.GRPCInferenceService/ModelStreamInfer") {
+  } else if (handler == Handler::kInferStream) {
     stream->call = std::make_unique<InferStream>(stream, &requests_);
   } else {
     stream->call = proxy_.begin(stream);
   }
 }
 
-bool Server::restricted(Stream* stream) const {
-  const auto& restrictions = host_->settings.grpc.restrictions;
-  if (restrictions.empty()) return false;
-  const auto found = restrictions.find(category_of_method(stream->path));
-  if (found == restrictions.end()) return false;
-  const std::string header = "triton-grpc-protocol-" + found->second.header;
-  if (stream->field(header) == found->second.value) return false;
-  stream->finish(StatusCode::kUnavailable,
-                 "This protocol is restricted, expecting header '" + header + "'");
-  return true;
+// False: the call was answered.
+bool Server::admits(Stream* stream, Handler* handler) const {
+  const Decision decision = policy_->judge_grpc(stream->path, [stream](std::string_view name) {
+    const auto found =
+        std::find_if(stream->fields.begin(), stream->fields.end(),
+                     [name](const Field& field) { return equals_ignoring_case(field.name, name); });
+    return found != stream->fields.end() ? std::string_view(found->value) : std::string_view();
+  });
+  switch (decision.verdict) {
+    case Verdict::kAllowed:
+      *handler = decision.route.endpoint->handler;
+      return true;
+    case Verdict::kRestricted:
+      stream->finish(StatusCode::kUnavailable, "This protocol is restricted, expecting header '" +
+                                                   std::string(decision.header) + "'");
+      return false;
+    case Verdict::kUnknown:
+      break;
+  }
+  stream->finish(StatusCode::kUnimplemented, "Method not found!");  // grpcio's text
+  return false;
 }
 
 void Server::on_core_lost() {

@@ -1,8 +1,8 @@
 // gRPC at the gateway: all HTTP/2 connections, and where their calls go.
 //
-//   Session ──stream──┬─ ModelInfer ───────> InferUnary  ─┐
-//                     ├─ ModelStreamInfer ─> InferStream ─┴─> InferRequests ──rings──> core
-//                     └─ all others ───────> ProxyCall ──HTTP/2──> core's grpc.aio
+//   Session ──stream──> Policy ──┬─ ModelInfer ───────> InferUnary  ─┐
+//                                ├─ ModelStreamInfer ─> InferStream ─┴─> InferRequests ──rings──> core
+//                                └─ all others ───────> ProxyCall ──HTTP/2──> core's grpc.aio
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,15 @@
 #include "gateway/h2/session.h"
 #include "gateway/h2/upstream.h"
 #include "gateway/owned_list.h"
+#include "gateway/policy.h"
 
 namespace pyserver::gateway::h2 {
 
 class Server final : public SessionHost {
  public:
-  Server(Host* host, CoreLink* link, model::Catalog* catalog)
-      : host_(host), requests_(host, link, catalog), proxy_(host, &queue_) {}
+  // `policy` outlives the server.
+  Server(Host* host, const Policy* policy, CoreLink* link, model::Catalog* catalog)
+      : host_(host), policy_(policy), requests_(host, link, catalog), proxy_(host, &queue_) {}
   ~Server();
 
   // A client that speaks HTTP/2; `received` has been read already.
@@ -57,9 +59,10 @@ class Server final : public SessionHost {
   void end_call(Stream* stream) override;
   void route(Stream* stream);
   void session_closed(Session* session) override;
-  bool restricted(Stream* stream) const;
+  bool admits(Stream* stream, Handler* handler) const;
 
   Host* host_;
+  const Policy* policy_;
   FlushQueue queue_;
   FlushQueue flushing_;
   InferRequests requests_;

@@ -340,19 +340,36 @@ TEST_F(GrpcTest, without_grpc_the_preface_is_a_bad_request) {
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 400"));
 }
 
-TEST_F(GrpcTest, a_restricted_protocol_asks_for_its_header) {
+TEST_F(GrpcTest, without_http_a_request_of_http_is_refused_unread) {
   GatewaySettings settings;
-  settings.grpc.restrictions["inference"] = {"key", "secret"};
+  settings.serve_http = false;
   start(settings);
+  for (const std::string request :
+       {"GET /v2/health/live HTTP/1.1\r\n\r\n", "P", "PRI * HTTP/1.1\r\n\r\n", "\x16\x03\x01"}) {
+    Client client = connect();
+    // One byte may still be the beginning of the preface.
+    const std::string answer = exchange(&client, request + "x");
+    EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 400") << request;
+    EXPECT_EQ(body_of(answer), R"({"error":"HTTP is not served here, only gRPC"})");
+    EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos);
+  }
   H2Client client(connect());
-  const auto refused = call(&client, infer_message(kData));
-  EXPECT_EQ(refused.status(), "14");
-  EXPECT_EQ(refused.message(),
-            "This protocol is restricted, expecting header 'triton-grpc-protocol-key'");
-  const int32_t id = client.open(kInfer, {{"triton-grpc-protocol-key", "secret"}});
-  client.write(id, framed(infer_message(kData)), true);
-  go(&client);
-  EXPECT_EQ(client.answers[id].status(), "0");
+  EXPECT_EQ(call(&client, infer_message(kData)).status(), "0");
+  expect_nothing_left();
+}
+
+TEST_F(GrpcTest, without_http_the_preface_may_come_byte_by_byte) {
+  GatewaySettings settings;
+  settings.serve_http = false;
+  start(settings);
+  Client client = connect();
+  for (const char byte : std::string_view("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) {
+    client.send(std::string_view(&byte, 1));
+    gateway->turn(0);
+  }
+  run();
+  EXPECT_FALSE(client.read().empty());  // our SETTINGS
+  EXPECT_FALSE(client.received.starts_with("HTTP/1.1"));
 }
 
 }  // namespace

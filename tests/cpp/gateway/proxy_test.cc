@@ -73,22 +73,22 @@ TEST_F(ProxyTest, answers_of_every_framing) {
     std::string answer;
     std::string expected;
   };
-  const std::string get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  const std::string get = "GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n";
   const std::vector<Row> rows = {
       {get,
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: "
        "t\r\n\r\n",
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"},
-      {"GET / HTTP/1.0\r\n\r\n",
+      {"GET /v2 HTTP/1.0\r\n\r\n",
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"},
-      {"HEAD / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+      {"HEAD /v2 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"},
       {get, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
       {get, "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n",
        "HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n"},
-      {"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+      {"GET /v2 HTTP/1.1\r\nConnection: close\r\n\r\n",
        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\na"},
   };
@@ -119,7 +119,7 @@ TEST_F(ProxyTest, answers_of_every_framing) {
 
 TEST_F(ProxyTest, an_answer_may_last_until_core_closes) {
   Client client = connect();
-  auto up = forward(&client, "GET / HTTP/1.1\r\n\r\n");
+  auto up = forward(&client, "GET /v2 HTTP/1.1\r\n\r\n");
   up->send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it");
   run();
   up.reset();
@@ -131,13 +131,14 @@ TEST_F(ProxyTest, an_answer_may_last_until_core_closes) {
 
 TEST_F(ProxyTest, chunked_uploads_stay_chunked) {
   Client client = connect();
-  const auto up =
-      forward(&client, "POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  const auto up = forward(
+      &client,
+      "POST /v2/repository/index HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
   run();
   client.send("5;e\r\nhello\r\n0\r\n\r\n");
   run();
   EXPECT_EQ(up->read(),
-            "POST /x HTTP/1.1\r\nHost: pyserver\r\nTransfer-Encoding: "
+            "POST /v2/repository/index HTTP/1.1\r\nHost: pyserver\r\nTransfer-Encoding: "
             "chunked\r\n\r\n3\r\nabc\r\n5\r\nhello\r\n0\r\n\r\n");
 }
 
@@ -167,7 +168,8 @@ TEST_F(ProxyTest, large_bodies_flow_in_both_directions_without_piling_up) {
   Client client = connect();
   const std::string body(8 << 20, 'b');
   const std::string request =
-      "POST /x HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+      "POST /v2/repository/index HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\n\r\n" + body;
   size_t sent = 0;
   for (int turn = 0; turn < 100; ++turn) {
     sent += client.send_some(std::string_view(request).substr(sent));
@@ -201,7 +203,8 @@ TEST_F(ProxyTest, large_bodies_flow_in_both_directions_without_piling_up) {
 
 TEST_F(ProxyTest, an_early_answer_ends_the_connection_after_it) {
   Client client = connect();
-  const auto up = forward(&client, "POST /x HTTP/1.1\r\nContent-Length: 1000\r\n\r\nabc");
+  const auto up =
+      forward(&client, "POST /v2/repository/index HTTP/1.1\r\nContent-Length: 1000\r\n\r\nabc");
   up->send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno");
   run();
   EXPECT_EQ(client.read(),
@@ -214,13 +217,13 @@ TEST_F(ProxyTest, an_early_answer_ends_the_connection_after_it) {
 
 TEST_F(ProxyTest, when_core_hangs_up_the_client_is_told) {
   Client client = connect();
-  auto up = forward(&client, "GET / HTTP/1.1\r\n\r\n");
+  auto up = forward(&client, "GET /v2 HTTP/1.1\r\n\r\n");
   up.reset();
   run();
   EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 503");
   // In the middle of an answer only a cut can tell.
   Client other = connect();
-  up = forward(&other, "GET / HTTP/1.1\r\n\r\n");
+  up = forward(&other, "GET /v2 HTTP/1.1\r\n\r\n");
   up->send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
   run();
   up.reset();
@@ -231,7 +234,7 @@ TEST_F(ProxyTest, when_core_hangs_up_the_client_is_told) {
 
 TEST_F(ProxyTest, nonsense_of_core_is_503) {
   Client client = connect();
-  const auto up = forward(&client, "GET / HTTP/1.1\r\n\r\n");
+  const auto up = forward(&client, "GET /v2 HTTP/1.1\r\n\r\n");
   up->send("what?\r\n\r\n");
   run();
   EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 503");
@@ -239,16 +242,16 @@ TEST_F(ProxyTest, nonsense_of_core_is_503) {
 
 TEST_F(ProxyTest, the_death_of_core_answers_503_and_a_new_core_serves_again) {
   Client client = connect();
-  const auto up = forward(&client, "GET / HTTP/1.1\r\n\r\n");
+  const auto up = forward(&client, "GET /v2 HTTP/1.1\r\n\r\n");
   gateway->core_lost();
   run();
   EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 503");
-  EXPECT_EQ(exchange(&client, "GET / HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 503");
+  EXPECT_EQ(exchange(&client, "GET /v2 HTTP/1.1\r\n\r\n").substr(0, 12), "HTTP/1.1 503");
   EXPECT_EQ(exchange(&client, "GET /v2/health/live HTTP/1.1\r\n\r\n").substr(0, 12),
             "HTTP/1.1 200");
   meet_core();
   client.received.clear();
-  const auto again = forward(&client, "GET / HTTP/1.1\r\n\r\n");
+  const auto again = forward(&client, "GET /v2 HTTP/1.1\r\n\r\n");
   ASSERT_NE(again, nullptr);
   again->send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   run();
@@ -260,14 +263,16 @@ TEST_F(ProxyTest, bodies_over_the_limit_do_not_reach_core) {
   settings.max_input_bytes = 10;
   start(settings);
   Client client = connect();
-  EXPECT_EQ(forward(&client, "POST /x HTTP/1.1\r\nContent-Length: 11\r\n\r\nhello world"), nullptr);
+  EXPECT_EQ(forward(&client,
+                    "POST /v2/repository/index HTTP/1.1\r\nContent-Length: 11\r\n\r\nhello world"),
+            nullptr);
   EXPECT_EQ(client.read().substr(0, 12), "HTTP/1.1 400");
 }
 
 TEST_F(ProxyTest, pipelined_requests_change_sides) {
   Client client = connect();
-  const auto up =
-      forward(&client, "GET /a HTTP/1.1\r\n\r\n" + post(kJsonBody) + "GET /b HTTP/1.1\r\n\r\n");
+  const auto up = forward(&client, "GET /v2/models/a HTTP/1.1\r\n\r\n" + post(kJsonBody) +
+                                       "GET /v2/models/b HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(core->submits.empty());
   up->send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
   run();

@@ -47,8 +47,9 @@ class Core:
         theirs.close()
 
     def on_start(self, message: dict, fds: list[int]) -> None:
-        assert message["settings"]["http_port"] > 0
-        assert message["addresses"]["http"].startswith("127.0.0.1:")
+        at = message["addresses"].values()
+        assert at and all(one.startswith(("127.0.0.1:", "unix:")) for one in at)
+        assert not any(one.endswith(":0") for one in at)
         if self.mode == "crash":
             sys.exit(7)
         if self.mode == "fatal":

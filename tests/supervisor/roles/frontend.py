@@ -23,6 +23,8 @@ def main() -> None:
             if isinstance(one, socket.socket):
                 try:
                     client, _ = one.accept()
+                except BlockingIOError:  # the other frontend was faster at the same socket
+                    continue
                 except OSError:
                     listening.remove(one)
                     continue
