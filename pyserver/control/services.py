@@ -28,7 +28,9 @@ Handler = Callable[[Services, HttpCall, Parts], Awaitable[HttpAnswer]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`category` is the word by which --http-restricted-api names it; handlers are by method."""
+    """`category` is the word by which --http-restricted-api names it, as the frontends' table has
+    it too; handlers are by method.
+    """
 
     pattern: re.Pattern[str]
     category: str

@@ -188,26 +188,6 @@ async def test_log_settings_change_together_or_not_at_all(bench: GrpcBench) -> N
 # --- every call alike ---
 
 
-async def test_a_restricted_method_wants_its_header_before_it_looks_at_the_request() -> None:
-    restricted = (("model-config,statistics", "Secret", "abc"), ("health", "hk", "1"))
-    async with grpc_bench(grpc_restricted_protocol=restricted) as bench:
-        text = "This protocol is restricted, expecting header 'triton-grpc-protocol-{}'"
-        wants_secret = ("UNAVAILABLE", text.format("Secret"))
-        for method in ("ModelConfig", "ModelStatistics"):
-            assert await refused(bench, method, name="nope", version="x") == wants_secret
-            for header in (("secret", "abc"), ("triton-grpc-protocol-secret", "x")):
-                assert await refused(bench, method, metadata=[header]) == wants_secret
-        assert await refused(bench, "ServerLive") == ("UNAVAILABLE", text.format("hk"))
-        assert await refused(bench, "ModelReady") == ("UNAVAILABLE", text.format("hk"))
-        check = bench.channel.unary_unary("/grpc.health.v1.Health/Check")
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await check(b"\xff\xff")
-        assert error.value.details() == text.format("hk")
-        key = [("triton-grpc-protocol-secret", "abc")]
-        assert await ask(bench, "ModelConfig", metadata=key, name="m") != {}
-        assert await ask(bench, "ServerMetadata") != {}
-
-
 async def test_when_the_server_exits_health_says_so_and_all_else_is_refused(
     bench: GrpcBench,
 ) -> None:

@@ -112,13 +112,6 @@ async def test_messages_have_no_extensions(bench: GrpcBench) -> None:
     assert list(answer.all_extension_numbers_response.extension_number) == []
 
 
-async def test_reflection_is_restricted_with_the_metadata() -> None:
-    async with grpc_bench(grpc_restricted_protocol=(("metadata", "k", "v"),)) as bench:
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await ask(bench, REQUEST(list_services=""))
-        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
 async def test_grpcios_own_client_calls_a_method_that_it_learns_of_here(bench: GrpcBench) -> None:
     database = pytest.importorskip("grpc_reflection.v1alpha.proto_reflection_descriptor_database")
 

@@ -353,37 +353,3 @@ async def test_log_settings(body: Any, wanted: Any) -> None:
     after = text_of(await bench.ask("GET", "/v2/logging"))
     assert after == before | wanted
     assert list(after) == list(before)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "wanted"),
-    [
-        ("GET", "/v2/health/live", {}, (403, "This API is restricted, expecting header 'X-Key'")),
-        ("POST", "/v2/health/live", {}, (403, "This API is restricted, expecting header 'X-Key'")),
-        (
-            "GET",
-            "/v2",
-            {"x-key": "wrong"},
-            (403, "This API is restricted, expecting header 'X-Key'"),
-        ),
-        ("GET", "/v2/health/live", {"x-key": "secret"}, (200, "")),
-        (
-            "GET",
-            "/v2/models/stats",
-            {"x-key": "secret"},
-            (403, "This API is restricted, expecting header 'Other'"),
-        ),
-        ("GET", "/v2/nowhere", {}, NOT_FOUND),
-        ("GET", "/v2/logging", {"other": "no"}, (200, None)),
-    ],
-)
-async def test_restricted_calls_need_their_header(
-    method: str, path: str, headers: dict[str, str], wanted: tuple[int, Any]
-) -> None:
-    bench = Bench(
-        http_restricted_api=(("health,metadata", "X-Key", "secret"), ("statistics", "Other", "1"))
-    )
-    answer = await bench.ask(method, path, headers=headers)
-    assert answer.status == wanted[0]
-    if wanted[1] is not None:
-        assert text_of(answer) == wanted[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError, Message
 
 from pyserver.control.services import Services
 from pyserver.errors import InternalError, ServerError, UnavailableError
-from pyserver.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +21,6 @@ Stream = Callable[[AsyncIterator[Received]], AsyncIterator[Message]]
 Watch = Callable[[Received], AsyncIterator[Message]]
 
 _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
-_HEADER_PREFIX: Final = "triton-grpc-protocol-"
 # Clients take up to 8 KiB of trailers, in which each byte beyond ASCII counts three times.
 _MOST_DETAIL_BYTES: Final = 2048
 
@@ -30,19 +28,18 @@ _MOST_DETAIL_BYTES: Final = 2048
 class Calls:
     """Makes gRPC's method handlers of functions that take a message and raise ServerErrors.
 
-    Every handler passes the restrictions of its category before its message is looked at.
+    Frontends have judged by the restrictions of its category what comes here.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._restrictions = restrictions(services.settings)
 
     def unary(
         self, category: str, request_type: type[Received], answer: Unary[Received]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def serve(received: bytes, context: Context) -> bytes:
             try:
-                self._admit(category, context)
+                self._admit(category)
                 answered = await answer(_parsed(request_type, received))
             except Exception as error:
                 await _abort(context, error)
@@ -87,34 +84,17 @@ class Calls:
         self, category: str, context: Context, begin: Callable[[], AsyncIterator[Message]]
     ) -> AsyncIterator[bytes]:
         try:
-            self._admit(category, context)
+            self._admit(category)
             async for answer in begin():
                 yield answer.SerializeToString()
         except Exception as error:
             await _abort(context, error)
 
-    def _admit(self, category: str, context: Context) -> None:
-        restriction = self._restrictions.get(category)
-        if restriction is not None:
-            header, value = restriction
-            given = [
-                text for name, text in context.invocation_metadata() or () if name == header.lower()
-            ]
-            if given != [value]:
-                raise UnavailableError(f"This protocol is restricted, expecting header '{header}'")
+    def _admit(self, category: str) -> None:
         if self._services.operations.exiting and category != "health":
             raise UnavailableError(
                 "GRPC server is shutting down and has stopped accepting new requests."
             )
-
-
-def restrictions(settings: Settings) -> Mapping[str, tuple[str, str]]:
-    """Category -> the header and value that requests of it must carry."""
-    return {
-        category: (_HEADER_PREFIX + key, value)
-        for categories, key, value in settings.grpc_restricted_protocol
-        for category in categories.split(",")
-    }
 
 
 def _parsed(request_type: type[Received], received: bytes) -> Received:

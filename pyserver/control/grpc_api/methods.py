@@ -16,7 +16,9 @@ Answer = Callable[[Services, Any], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`category` is the word by which --grpc-restricted-protocol names it."""
+    """`category` is the word by which --grpc-restricted-protocol names it, as the frontends' table
+    has it too.
+    """
 
     category: str
     answer: Answer
