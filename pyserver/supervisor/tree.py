@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,10 @@ ROLES: dict[str, str] = {
 }
 # As Triton names them when they are up.
 SERVICES: dict[str, str] = {"http": "HTTPService", "grpc": "GRPCInferenceService"}
+# glibc keeps 7 freed blocks of a size at hand in each thread, and a frontend has a hundred requests
+# in flight, each with some thirty small blocks; beyond the 7, malloc was a quarter of its time. An
+# administrator's own setting wins.
+_FRONTEND_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=256"}
 # A role that ends this often before the server was ready once is broken, not unlucky.
 STARTS_BEFORE_GIVING_UP = 5
 # What a process gets to exit by itself after "stop", however short --exit-timeout-secs is.
@@ -125,6 +130,7 @@ class Tree:
                 self._loop,
                 f"frontend {frontend.index}",
                 self._roles["frontend"],
+                environment={**_FRONTEND_ENVIRONMENT, **os.environ},
                 on_message=lambda message, fds: self._from_frontend(frontend, message),
                 on_end=lambda how: self._frontend_ended(frontend, how),
             )

@@ -2,6 +2,7 @@
 #include "gateway/h2/infer_request.h"
 
 #include <cstring>
+#include <utility>
 
 namespace pyserver::gateway::h2 {
 
@@ -36,13 +37,9 @@ base::Status InferRequests::identify(InferRequest* request) {
 base::Status InferRequests::submit(const InferRef& request) {
   CoreSession& session = *request->session;
   if (session.lost) return base::unavailable("the server's core process ended; try again shortly");
-  protocol::grpc::MessageView view;
-  view.offset = request->body.offset();
-  view.byte_size = request->body.size();
-  const protocol::OwnMemory memory{session.peer, &session.region, &session.allocator};
-  base::Status status = decoder_.decode(*request->spec, view, memory, &request->decoded);
+  base::Status status = decode(request);
   if (!status.ok()) return status;
-  const std::span<const uint8_t> table = request->decoded.table.finish();
+  const std::span<const uint8_t> table = table_.finish();
   request->table_ = session.allocator.allocate(table.size());
   if (!request->table_) return region_full(session, table.size());
   status = enter(request);
@@ -63,6 +60,20 @@ base::Status InferRequests::submit(const InferRef& request) {
   ++host_->counters.infer_requests;
   session.send(record);
   return {};
+}
+
+// Leaves the table in `table_`.
+base::Status InferRequests::decode(const InferRef& request) {
+  CoreSession& session = *request->session;
+  protocol::grpc::MessageView view;
+  view.offset = request->body.offset();
+  view.byte_size = request->body.size();
+  const protocol::OwnMemory memory{session.peer, &session.region, &session.allocator};
+  table_.clear();
+  std::swap(table_, request->decoded.table);
+  base::Status status = decoder_.decode(*request->spec, view, memory, &request->decoded);
+  std::swap(table_, request->decoded.table);
+  return status;
 }
 
 base::Status InferRequests::enter(const InferRef& request) {

@@ -111,6 +111,7 @@ class InferRequests {
   Host* host() const { return host_; }
 
  private:
+  base::Status decode(const InferRef& request);
   base::Status enter(const InferRef& request);
   InferRef find(uint64_t ticket) const;
   void on_reply(const InferRef& request, const shm::Reply& reply);
@@ -120,6 +121,8 @@ class InferRequests {
   CoreLink* link_;
   model::Catalog* catalog_;
   protocol::grpc::InferDecoder decoder_;
+  // Storage for the table of the request that is being submitted: nobody asks for it after that.
+  shm::RequestBuilder table_;
   std::vector<InferRef> slots_;
   std::vector<uint32_t> free_;
   uint64_t sequence_ = 0;

@@ -36,6 +36,8 @@ constexpr size_t kMaxLengthBytes = 5;  // of a message's length as a varint
 constexpr size_t kRoom = kPrefixBytes + 1 + kMaxLengthBytes;
 // A message with larger framing does not keep its buffer.
 constexpr size_t kKeptBytes = 1u << 20;
+// Of the framing: most messages need no more, so their buffer never moves.
+constexpr size_t kUsualBytes = 240;
 
 void add_text(uint32_t field, std::string_view text, Writer* writer) {
   if (!text.empty()) writer->add_string(field, text.data(), text.size());
@@ -69,6 +71,7 @@ std::span<const uint8_t> bytes_of(const std::string& text) {
 
 void open(EncodedMessage* out) {
   out->clear();
+  out->framing.reserve(kUsualBytes);
   out->framing.resize(kRoom);
 }
 
@@ -103,6 +106,7 @@ class Encoder {
 base::Status Encoder::run(std::optional<bool> final) {
   open(&out_);
   head(final);
+  out_.tensors.reserve(response_.outputs().size());
   size_t hint = 0;
   for (const shm::TensorEntry& entry : response_.outputs()) {
     uint32_t classes = 0;
@@ -193,6 +197,7 @@ base::Status close(bool stream, EncodedMessage* out) {
   }
   // Only now, when the framing no longer moves, can there be spans of it.
   size_t at = begin_message(stream, byte_size, &framing);
+  out->spans.reserve(2 * out->tensors.size() + 1);
   const auto* const bytes = reinterpret_cast<const uint8_t*>(framing.data());
   for (const std::span<const uint8_t> tensor : out->tensors) {
     at_tag += 1 + static_cast<size_t>(protozero::length_of_varint(tensor.size()));

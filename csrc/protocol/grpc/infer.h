@@ -7,7 +7,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -70,7 +70,7 @@ struct EncodedMessage {
   std::vector<std::span<const uint8_t>> tensors;  // of the outputs in order, empty ones included
   // What `spans` refers to and is in no region. Moving the whole keeps the spans valid.
   std::vector<char> framing;
-  std::deque<std::string> kept;
+  std::list<std::string> kept;  // hardly ever any; a deque would allocate for none
   void clear();
 };
 

