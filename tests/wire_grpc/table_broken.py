@@ -181,6 +181,17 @@ CALLS = (
         )
         for how in ("gzip", "deflate")
     ),
+    *(
+        GrpcRequest(
+            name=f"beyond HTTP's limit {how}".rstrip(),
+            messages=(
+                message("small_uint8", given("INPUT0", "UINT8", [1, 9000]), raw=[bytes(9000)]),
+            ),
+            compression=compression,
+            server="limited",
+        )
+        for how, compression in (("", ""), ("in gzip", "gzip"), ("in deflate", "deflate"))
+    ),
     GrpcRequest(
         name="control in gzip",
         method="ModelReady",
