@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
+from tests.wire.servers import WireServers
 
 
 def _descendants(pid: int) -> set[int]:
@@ -39,3 +40,16 @@ def nothing_is_left_behind() -> Iterator[None]:
         what="the end of every process that the tests started",
     )
     assert _shm_entries() == shm_before
+
+
+@pytest.fixture(scope="session")
+def wire_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServers]:
+    """The servers of tests/wire and tests/wire_grpc; at the end each must have stopped by itself,
+    with exit code 0.
+    """
+    running = WireServers(tmp_path_factory.mktemp("wire"))
+    try:
+        yield running
+    finally:
+        codes = running.stop()
+    assert set(codes.values()) <= {0}, f"exit codes after SIGTERM: {codes}"

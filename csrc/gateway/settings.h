@@ -16,7 +16,7 @@ struct Restriction {
 
 struct GrpcSettings {
   bool serve = true;                       // --allow-grpc: takes HTTP/2 connections
-  uint32_t max_message_bytes = INT32_MAX;  // of a request, before it is decompressed
+  uint32_t max_message_bytes = INT32_MAX;  // of a request, compressed or not
   uint64_t min_ping_interval_ns =
       300'000'000'000;                     // --grpc-http2-min-recv-ping-interval-without-data
   uint32_t max_ping_strikes = 2;           // --grpc-http2-max-ping-strikes; 0: any number

@@ -223,16 +223,20 @@ base::Status RequestCheck::one_input(InputDraft* input) {
 
 base::Status RequestCheck::shape(const InputDraft& input, std::span<const int64_t> dims) const {
   const TensorSpec& spec = spec_of(input);
+  const auto unspecified = [&] {
+    return base::invalid_argument(prefix() + "All input dimensions should be specified for input " +
+                                  quoted(input.name) + for_model() + ", got " +
+                                  shape_text(draft_->dims(input.shape)));
+  };
   bool fits = dims.size() == spec.dims.size();
   for (size_t index = 0; fits && index < dims.size(); ++index) {
-    if (dims[index] < 0) {
-      return base::invalid_argument(
-          prefix() + "All input dimensions should be specified for input " + quoted(input.name) +
-          for_model() + ", got " + shape_text(draft_->dims(input.shape)));
-    }
+    if (dims[index] < 0) return unspecified();
     fits = spec.dims[index] == -1 || spec.dims[index] == dims[index];
   }
-  if (fits) return {};
+  if (fits) {
+    const bool with_batch = batching() && !spec.shape_tensor;
+    return with_batch && draft_->dims(input.shape)[0] < 0 ? unspecified() : base::Status();
+  }
   std::vector<int64_t> wanted;
   if (batching()) wanted.push_back(-1);
   wanted.insert(wanted.end(), spec.dims.begin(), spec.dims.end());

@@ -64,7 +64,7 @@ class ModelLoader:
         async with self._locks[name]:
             try:
                 source = await asyncio.to_thread(self._sources.open, name, override)
-            except PollFailed as error:
+            except (PollFailed, NoVersion) as error:
                 self.poll_failures[name] = error.reason
                 if isinstance(error, NoVersion):
                     self._registry.know(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 from pyserver.repository.override import LoadOverride, remove_override, write_override
@@ -118,14 +118,14 @@ class ModelSources:
 class PollFailed(InternalError):
     """A model's folder or config is no good. The text is Triton's; `reason` says what is wrong."""
 
-    what: ClassVar[str] = "failed to poll from model repository"
-
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"failed to load '{name}', {self.what}")
+        super().__init__(f"failed to load '{name}', failed to poll from model repository")
         self.reason = reason
 
 
-class NoVersion(PollFailed):
-    """The model is there, without a version that its policy would serve."""
+class NoVersion(InvalidArgumentError):
+    """The model is there, without a version that its policy would serve. Texts as above."""
 
-    what = "no version is available"
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"load failed for model '{name}': {reason}\n")
+        self.reason = reason

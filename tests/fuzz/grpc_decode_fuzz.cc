@@ -8,6 +8,7 @@
 #include "../cpp/protocol/grpc_messages.h"
 #include "protocol/grpc/message_reader.h"
 #include "protocol/grpc/status.h"
+#include "protocol/grpc/tensors.h"
 
 namespace {
 
@@ -78,6 +79,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool peeked = grpc::peek(grpc::span_of(view), &head).ok();
   const base::Status status = bench.decode(model, view);
   require(peeked || !status.ok());
+  const bool formed = grpc::well_formed(grpc::span_of(view)).ok();
+  require(formed ? status.message() != grpc::malformed_request().message() : !status.ok());
   if (status.ok()) {
     answer(bench, model);
   } else {

@@ -22,18 +22,18 @@ from tests.wire.compare import differences, from_record, to_record
 from tests.wire.exchange import exchange
 from tests.wire.newer import NEWER
 from tests.wire.requests import WireRequest
-from tests.wire.table import SERVERS, TABLE
+from tests.wire.table import SERVERS, TABLE, ServerSetup
 
 RECORDED = Path(__file__).resolve().parent.parent / "wire" / "recorded.json"
 _log = logging.getLogger(__name__)
 
 
-def _started(server: str, log_path: Path) -> Triton:
-    setup = SERVERS[server]
+def started(setup: ServerSetup, log_path: Path) -> Triton:
+    """The real Triton, up."""
     triton = Triton(log_path)
     triton.start(setup.model_repository, extra=setup.recording_flags)
     try:
-        triton.wait_ready(path=setup.up_path)
+        triton.wait_ready(180, path=setup.up_path)
     except StartFailed:
         triton.stop(0)
         raise
@@ -43,7 +43,7 @@ def _started(server: str, log_path: Path) -> Triton:
 def _ask(server: str, requests: list[WireRequest], log_path: Path) -> dict[str, list[Any]]:
     """The answers of one server to its rows, by name."""
     answered: dict[str, list[Any]] = {}
-    triton = _started(server, log_path)
+    triton = started(SERVERS[server], log_path)
     try:
         for request in requests:
             if triton.ports is None:
@@ -54,7 +54,7 @@ def _ask(server: str, requests: list[WireRequest], log_path: Path) -> dict[str, 
                 _log.warning("%r ended the server", request.name)
                 answered[request.name] = [{"status": 0, "text": "", "crashed": True}]
                 triton.stop()
-                triton = _started(server, log_path)
+                triton = started(SERVERS[server], log_path)
     finally:
         code = triton.stop()
         _log.info("%s: %d rows, exit code %d", server, len(requests), code)

@@ -11,7 +11,7 @@ import pytest
 
 from pyserver.settings import Settings
 from pyserver.supervisor.addresses import listen_as_set
-from pyserver.supervisor.listen import ListenError, close_all
+from pyserver.supervisor.listen import ListenError
 from pyserver.supervisor.unix_socket import bind_unix, is_unix, socket_name
 
 

@@ -57,7 +57,7 @@ def _parse(text: bytes) -> Any:
     )
 
 
-def _stable(text: str) -> str:
+def stable_text(text: str) -> str:
     """A text without what differs between two right servers.
 
     Triton lists the given inputs in the order of a hash table, so they are sorted here.
@@ -73,7 +73,7 @@ def _describe(value: Any) -> str:
     return value.text if isinstance(value, _Number) else json.dumps(value, default=lambda n: n.text)
 
 
-def _differences(wanted: Any, got: Any, where: str, masked: frozenset[str]) -> list[str]:
+def value_differences(wanted: Any, got: Any, where: str, masked: frozenset[str]) -> list[str]:
     if type(wanted) is not type(got):
         return [f"{where}: wanted {_describe(wanted)}, got {_describe(got)}"]
     if isinstance(wanted, dict):
@@ -83,10 +83,10 @@ def _differences(wanted: Any, got: Any, where: str, masked: frozenset[str]) -> l
             return [f"{where}: wanted {_describe(wanted)}, got {_describe(got)}"]
         found: list[str] = []
         for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
-            found += _differences(one, other, f"{where}[{index}]", masked)
+            found += value_differences(one, other, f"{where}[{index}]", masked)
         return found
     if isinstance(wanted, str):
-        wanted, got = _stable(wanted), _stable(got)
+        wanted, got = stable_text(wanted), stable_text(got)
     if wanted != got:
         return [f"{where}: wanted {_describe(wanted)}, got {_describe(got)}"]
     return []
@@ -101,7 +101,7 @@ def _member_differences(
         if name not in got:
             continue
         if name not in masked:
-            found += _differences(wanted[name], got[name], f"{where}.{name}", masked)
+            found += value_differences(wanted[name], got[name], f"{where}.{name}", masked)
         elif type(wanted[name]) is not type(got[name]):
             found.append(f"{where}.{name}: another type")
     return found
@@ -135,7 +135,7 @@ def _body_differences(wanted: Answer, got: Answer, masked: frozenset[str]) -> li
         got_value = _parse(got_json)
     except ValueError:
         return [*found, f"body is no JSON: {got_json[:200]!r}"]
-    return found + _differences(wanted_value, got_value, "body", masked)
+    return found + value_differences(wanted_value, got_value, "body", masked)
 
 
 def differences(wanted: Answer, got: Answer, masked: Sequence[str] = ()) -> list[str]:

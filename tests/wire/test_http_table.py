@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.wire.compare import differences, from_record
-from tests.wire.conftest import TARGET, WireServers
 from tests.wire.exchange import Answer, exchange
 from tests.wire.newer import NEWER
 from tests.wire.requests import WireRequest
+from tests.wire.servers import TARGET, WireServers
 from tests.wire.table import BY_NAME, SERVERS, TABLE
 
 RECORDED: dict[str, list[Answer]] = {
@@ -39,9 +39,13 @@ def _differences(row: WireRequest, answers: tuple[Answer, ...]) -> list[str]:
     ]
 
 
-def _lives(servers: WireServers, server: str) -> None:
+def _port(wire_servers: WireServers, server: str) -> int:
+    return wire_servers.ports(server, SERVERS[server]).http
+
+
+def _lives(wire_servers: WireServers, server: str) -> None:
     good = BY_NAME[SERVERS[server].good_row]
-    assert _differences(good, exchange(servers.port(server), good)) == []
+    assert _differences(good, exchange(_port(wire_servers, server), good)) == []
 
 
 def test_every_row_has_an_answer_to_compare_with() -> None:
@@ -50,20 +54,20 @@ def test_every_row_has_an_answer_to_compare_with() -> None:
 
 
 @pytest.mark.parametrize("row", _SINGLE, ids=lambda row: row.name)
-def test_answers_as_triton_does(servers: WireServers, row: WireRequest) -> None:
+def test_answers_as_triton_does(wire_servers: WireServers, row: WireRequest) -> None:
     if TARGET == "triton" and row.name in NEWER:
         pytest.skip("the real Triton at hand answers otherwise, or does not survive it")
-    answers = exchange(servers.port(row.server), row)
+    answers = exchange(_port(wire_servers, row.server), row)
     found = _differences(row, answers)
     assert not found, "\n".join(found)
     if any(answer.status != 200 for answer in answers):
-        _lives(servers, row.server)
+        _lives(wire_servers, row.server)
 
 
-def test_statistics_count_what_was_served(servers: WireServers) -> None:
+def test_statistics_count_what_was_served(wire_servers: WireServers) -> None:
     """These rows make sense only together and in this order, on a server that saw none of them."""
     found = []
     for row in _COUNTED:
-        for difference in _differences(row, exchange(servers.port(row.server), row)):
+        for difference in _differences(row, exchange(_port(wire_servers, row.server), row)):
             found.append(f"{row.name}: {difference}")
     assert not found, "\n".join(found)

@@ -87,7 +87,8 @@ bool InferCall::begin_message() {
     request_ = std::make_shared<InferRequest>(requests_->session());
     left_ = prefix->byte_size;
     if (prefix->compressed) {
-      request_->body.begin_growing(request_->session, encoding_, 0, settings.max_input_bytes);
+      request_->body.begin_growing(request_->session, encoding_, 0,
+                                   settings.grpc.max_message_bytes);
       return true;
     }
     const base::Status status = request_->body.begin_exact(request_->session, left_, 0);

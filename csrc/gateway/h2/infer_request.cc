@@ -26,12 +26,20 @@ base::Status InferRequests::identify(InferRequest* request) {
   base::Status status = request->body.complete();
   if (!status.ok()) return status;
   const uint8_t* const bytes = request->session->region.data() + request->body.offset();
+  request->whole_ = true;
   status = protocol::grpc::peek({bytes, request->body.size()}, &head);
   if (!status.ok()) return status;
   request->model_name = head.model_name;
   request->model_version = head.model_version;
   request->id = head.id;
   return catalog_->find(request->model_name, request->model_version, &request->spec);
+}
+
+base::Status InferRequests::refusal(const InferRequest& request, base::Status status) const {
+  if (!request.whole_) return status;
+  const uint8_t* const bytes = request.session->region.data() + request.body.offset();
+  base::Status formed = protocol::grpc::well_formed({bytes, request.body.size()});
+  return formed.ok() ? std::move(status) : std::move(formed);
 }
 
 base::Status InferRequests::submit(const InferRef& request) {

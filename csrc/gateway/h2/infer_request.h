@@ -82,6 +82,7 @@ class InferRequest {
   friend class InferRequests;
   std::optional<uint64_t> table_;
   uint64_t ticket_ = 0;
+  bool whole_ = false;  // all of its bytes are in `body`
   bool submitted_ = false;
   bool cancelled_ = false;
   bool final_ = false;
@@ -103,6 +104,9 @@ class InferRequests {
   // A message is complete: what it asks for. Sets model, version and id of the request.
   base::Status identify(InferRequest* request);
   base::Status submit(const InferRef& request);
+  // What a client is told of a request that the above refused: a message that is none, wherever it is broken, was refused by Triton
+  // before anyone looked into it.
+  base::Status refusal(const InferRequest& request, base::Status status) const;
   // Its owner does not want it any more.
   void abandon(InferRequest* request);
   void on_record(const shm::Record& record);

@@ -50,6 +50,7 @@ void InferStream::message(InferRef request) {
     status = requests()->submit(request);
   }
   if (status.ok()) return;
+  status = requests()->refusal(*request, std::move(status));
   ++requests()->host()->counters.infer_refused;
   request->owner = nullptr;
   if (decoupled) {
@@ -149,7 +150,7 @@ void InferStream::send_error(const InferRequest& request, const base::Status& st
   notice.id = request.id;
   if (!refused) {
     notice.model_name = request.model_name;
-    notice.model_version = request.spec->version_text;
+    notice.model_version = request.model_version;  // as asked for
     notice.final = final;
   }
   send_notice(notice);

@@ -25,7 +25,7 @@ void InferUnary::message(InferRef request) {
   }
   if (status.ok()) return;
   ++requests()->host()->counters.infer_refused;
-  fail(status);
+  fail(requests()->refusal(*request_, std::move(status)));
 }
 
 void InferUnary::broken(StatusCode code, const std::string& text) {
@@ -36,7 +36,7 @@ void InferUnary::broken(StatusCode code, const std::string& text) {
 void InferUnary::input_ended() {
   if (request_ != nullptr || stream()->finished()) return;
   broken(StatusCode::kInternal,
-         inside_message() ? "the request message is cut short" : "a request message is missing");
+         inside_message() ? "the request message is cut short" : "Unable to parse request");
 }
 
 void InferUnary::on_response(InferRequest*, std::shared_ptr<InferResponse> response,

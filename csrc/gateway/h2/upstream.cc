@@ -89,6 +89,8 @@ UpstreamConnection::UpstreamConnection(Host* host, FlushQueue* queue, ProxyServi
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
+  // Refusals may end in a blank ("..., got: "), and grpcio sends them so.
+  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
   nghttp2_session* session = nullptr;
   nghttp2_session_client_new2(&session, callbacks(), static_cast<Transport*>(this), option);
   nghttp2_option_del(option);

@@ -36,6 +36,9 @@ struct RequestHead {
 // inside them is seen by decode().
 base::Status peek(std::span<const uint8_t> message, RequestHead* head);
 
+// The same for all that is inside: whether Google's parser takes the message.
+base::Status well_formed(std::span<const uint8_t> message);
+
 // The bytes of a ModelInferRequest, without gRPC's prefix, already decompressed.
 struct MessageView {
   uint64_t offset = 0;  // in our region

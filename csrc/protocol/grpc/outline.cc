@@ -187,4 +187,23 @@ base::Status peek(std::span<const uint8_t> message, RequestHead* head) {
   return malformed_request();
 }
 
+base::Status well_formed(std::span<const uint8_t> message) {
+  ParameterEntry entry;
+  InputTensor input;
+  OutputTensor output;
+  std::vector<int64_t> shape;
+  MessageReader reader(view_of(message));
+  while (reader.next()) {
+    if (reader.type() != WireType::length_delimited) continue;
+    const std::string_view bytes = reader.bytes();
+    bool good = true;
+    if (reader.field() <= kId) good = is_utf8(bytes);
+    if (reader.field() == kParameters) good = read_parameter_entry(bytes, &entry);
+    if (reader.field() == kInputs) good = read_input(bytes, &input, &shape) && good_contents(input);
+    if (reader.field() == kOutputs) good = read_output(bytes, &output);
+    if (!good) return malformed_request();
+  }
+  return reader.complete() ? base::Status() : malformed_request();
+}
+
 }  // namespace pyserver::protocol::grpc

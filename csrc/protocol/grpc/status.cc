@@ -18,11 +18,12 @@ size_t character_bytes(uint8_t first) {
   return first >= 0xc0 ? 2 : 1;
 }
 
-void append_encoded(std::string_view character, std::string* out) {
+void append_encoded(std::string_view character, bool at_an_end, std::string* out) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
   for (const char letter : character) {
     const auto byte = static_cast<uint8_t>(letter);
-    if (is_plain(byte)) {
+    // Strict parsers of HTTP/2 take no field that begins or ends with a blank.
+    if (is_plain(byte) && !(at_an_end && byte == ' ')) {
       out->push_back(letter);
     } else {
       out->push_back('%');
@@ -62,7 +63,7 @@ std::string percent_encode(std::string_view message, size_t limit) {
     const std::string_view character =
         message.substr(at, character_bytes(static_cast<uint8_t>(message[at])));
     if (out.size() + kCut.size() <= limit) may_end = out.size();
-    append_encoded(character, &out);
+    append_encoded(character, at == 0 || at + 1 == message.size(), &out);
     if (out.size() > limit) {
       out.resize(may_end);
       return out.append(kCut, 0, limit - may_end);

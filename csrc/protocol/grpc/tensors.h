@@ -34,6 +34,9 @@ struct OutputTensor {
 bool read_input(std::string_view message, InputTensor* input, std::vector<int64_t>* shape);
 bool read_output(std::string_view message, OutputTensor* output);
 
+// Whether an input's typed contents are well-formed; true without any.
+bool good_contents(const InputTensor& input);
+
 // Builds the tensor of an input's typed contents. Refuses contents that are not in the field of the datatype.
 base::Status build_contents(const model::ModelSpec& model, const InputTensor& input,
                             TensorMemory* memory, shm::Location* location);

@@ -195,6 +195,24 @@ base::Status choose_field(const model::ModelSpec& model, const InputTensor& inpu
 
 }  // namespace
 
+bool good_contents(const InputTensor& input) {
+  const auto good = [](const MessageReader& reader) {
+    if (reader.field() == kStrings || reader.type() != WireType::length_delimited) return true;
+    if (reader.field() >= kFp32) {
+      const size_t width = reader.field() == kFp32 ? sizeof(float) : sizeof(double);
+      return reader.bytes().size() % width == 0;
+    }
+    const char* at = reader.bytes().data();
+    const char* const end = at + reader.bytes().size();
+    uint64_t bits = 0;
+    while (at != end) {
+      if (!read_varint(&at, end, &bits)) return false;
+    }
+    return true;
+  };
+  return !input.has_contents || for_each_field(input, good);
+}
+
 base::Status build_contents(const model::ModelSpec& model, const InputTensor& input,
                             TensorMemory* memory, shm::Location* location) {
   *location = {shm::Place::kRegion, memory->memory().peer, 0, 0};

@@ -146,6 +146,15 @@ TEST_F(Checks, Batches) {
   EXPECT_EQ(with({5, 2}, {5, 2}), kUnknownId + "inference request batch-size must be <= 4 for 'm'");
   EXPECT_EQ(with({int64_t{1} << 32, 2}, {int64_t{1} << 32, 2}),
             kUnknownId + "inference request batch-size must be <= 4 for 'm'");
+  model.inputs.pop_back();
+  for (const int64_t rows : {-1, -3}) {
+    draft.begin(model);
+    add("A", {rows, 2}, 2);
+    EXPECT_EQ(refusal(),
+              kUnknownId +
+                  "All input dimensions should be specified for input 'A' for model 'm', got [" +
+                  std::to_string(rows) + ",2]");
+  }
 }
 
 TEST_F(Checks, NoRows) {

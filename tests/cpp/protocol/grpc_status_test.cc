@@ -35,6 +35,10 @@ TEST(GrpcStatus, MessagesArePercentEncoded) {
        "er",
        "gr%C3%B6%C3%9Fer"},
       {"\xff\xfe", "%FF%FE"},
+      // HTTP/2 has no fields that begin or end with a blank.
+      {"got: ", "got:%20"},
+      {" a b ", "%20a b%20"},
+      {" ", "%20"},
   };
   for (const auto& [message, encoded] : table) EXPECT_EQ(percent_encode(message), encoded);
 }

@@ -49,11 +49,14 @@ TEST(GrpcWire, CutShortAtEveryLength) {
     RequestHead head;
     const bool between = peek(span_of(cut), &head).ok();
     EXPECT_EQ(refused_as_malformed(model, cut), !between) << length;
+    EXPECT_EQ(well_formed(span_of(cut)).ok(), between) << length;
   }
   // Each inner message too, with the lengths around it right.
   const std::string input = tensor_of("IN", "BYTES", {1}) + with_contents(bytes_field(8, "one"));
   for (size_t length = 0; length < input.size(); ++length) {
-    EXPECT_FALSE(bench.decode(model, with_input(input.substr(0, length))).ok()) << length;
+    const std::string cut = with_input(input.substr(0, length));
+    EXPECT_FALSE(bench.decode(model, cut).ok()) << length;
+    EXPECT_EQ(well_formed(span_of(cut)).ok(), !refused_as_malformed(model, cut)) << length;
   }
   const std::string entry = map_entry("key", string_param("value"));
   for (size_t length = 0; length < entry.size(); ++length) {
@@ -223,6 +226,19 @@ TEST(GrpcWire, HugeCountsTakeNoMemory) {
   for (int index = 0; index < 1'000'000; ++index) inputs += with_input("");
   EXPECT_FALSE(bench.decode(model, inputs).ok());
   EXPECT_FALSE(bench.decode(model, with_input(bytes_field(3, std::string(1'000'000, '\1')))).ok());
+}
+
+TEST(GrpcWire, ABrokenMessageIsSeenBehindWhatIsRefusedFirst) {
+  const std::string refused = with_parameter("triton_x", bool_param(true));
+  ASSERT_TRUE(well_formed(span_of(refused)).ok());
+  for (const std::string& broken :
+       {with_input(bytes_field(2, "\xff")), with_output(bytes_field(1, "\xff")), with_id("\xff"),
+        with_input(with_contents(bytes_field(2, "\x80"))),
+        with_input(with_contents(bytes_field(6, "12345"))),
+        with_input(with_contents(bytes_field(3, std::string(11, '\x80') + '\1'))),
+        bytes_field(4, "\xff"), std::string("\x80")}) {
+    EXPECT_FALSE(well_formed(span_of(refused + broken)).ok());
+  }
 }
 
 TEST(GrpcWire, MoreThanThereCouldBe) {

@@ -1,42 +1,40 @@
-"""The servers that the table of requests is sent to: pyserver, started once for a session on free
-ports.
+"""The servers that the tables of requests are sent to: pyserver, started on free ports when a row
+first asks for it, and shared by HTTP's table and gRPC's.
 
-PYSERVER_WIRE_TARGET=triton runs the table against the real Triton instead, which shows that the
-table and its comparison are right.
+PYSERVER_WIRE_TARGET=triton runs the tables against the real Triton instead, which shows that the
+tables and their comparisons are right.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.targets.process import ServerProcess, StartFailed
+from bench.targets.process import Ports, ServerProcess, StartFailed
 from bench.targets.pyserver import Pyserver, command_path
 from bench.targets.triton import Triton, installed
-from tests.wire.table import SERVERS
+from tests.wire.table import ServerSetup
 
 TARGET = os.environ.get("PYSERVER_WIRE_TARGET", "pyserver")
 
 
 class WireServers:
-    """Starts each server of the table when a row first asks for it."""
+    """Servers by name; whoever names one again gets the one that runs."""
 
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
         self._started: dict[str, ServerProcess] = {}
 
-    def port(self, name: str) -> int:
+    def ports(self, name: str, setup: ServerSetup) -> Ports:
         if name not in self._started:
-            self._started[name] = self._start(name)
+            self._started[name] = self._start(name, setup)
         ports = self._started[name].ports
         assert ports is not None
-        return ports.http
+        return ports
 
-    def _start(self, name: str) -> ServerProcess:
-        setup = SERVERS[name]
+    def _start(self, name: str, setup: ServerSetup) -> ServerProcess:
         log = self._log_folder / f"{name}.log"
         server: ServerProcess
         if TARGET == "triton":
@@ -58,14 +56,3 @@ class WireServers:
     def stop(self) -> dict[str, int]:
         """Stop all by SIGTERM; the exit codes by name."""
         return {name: server.stop() for name, server in self._started.items()}
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServers]:
-    """The running servers; at the end each must have stopped by itself, with exit code 0."""
-    running = WireServers(tmp_path_factory.mktemp("wire"))
-    try:
-        yield running
-    finally:
-        codes = running.stop()
-    assert set(codes.values()) <= {0}, f"exit codes after SIGTERM: {codes}"
