@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export DEBIAN_FRONTEND := noninteractive
 
-DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev rapidjson-dev zlib1g-dev
+DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev libssl-dev rapidjson-dev zlib1g-dev
 DEBS_TEST := libgtest-dev
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev

@@ -43,6 +43,18 @@ def _default_region_byte_size() -> int:
     return usable_memory_byte_size() // 4
 
 
+_TLS_FIELDS = ("use_ssl", "use_ssl_mutual", "server_cert", "server_key", "root_cert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files. `root` is of the certificates that clients must show; "" asks for none."""
+
+    certificate: str
+    key: str
+    root: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every option; see the module's docstring."""
@@ -80,6 +92,11 @@ class Settings:
     http_header_timeout_secs: float = 30.0
     http_body_timeout_secs: float = 60.0
     http_max_header_size: int = 64 << 10
+    http_use_ssl: bool = False
+    http_use_ssl_mutual: bool = False
+    http_server_cert: str = ""
+    http_server_key: str = ""
+    http_root_cert: str = ""
 
     # gRPC
     allow_grpc: bool = True
@@ -158,6 +175,20 @@ class Settings:
     backend_directory: str = "/opt/tritonserver/backends"
     backend_config: tuple[NamedSetting, ...] = ()
     repoagent_directory: str = "/opt/tritonserver/repoagents"
+
+    def tls(self, protocol: str) -> TlsFiles | None:
+        """How the listeners of "http" or "grpc" speak TLS; None when they do not.
+
+        Asking for clients' certificates is asking for TLS, as in Triton.
+        """
+        own = {name: getattr(self, f"{protocol}_{name}") for name in _TLS_FIELDS}
+        if not (own["use_ssl"] or own["use_ssl_mutual"]):
+            return None
+        return TlsFiles(
+            certificate=own["server_cert"],
+            key=own["server_key"],
+            root=own["root_cert"] if own["use_ssl_mutual"] else "",
+        )
 
     def backend_settings(self, backend: str) -> dict[str, str]:
         """What --backend-config says for one backend, over what it says for all of them."""

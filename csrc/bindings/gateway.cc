@@ -74,6 +74,8 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.grpc.max_age_s = value.cast<uint32_t>();
     } else if (name == "grpc_max_age_grace_s") {
       settings.grpc.max_age_grace_s = value.cast<uint32_t>();
+    } else if (name == "grpc_compression_level") {
+      settings.grpc.compression_level = value.cast<std::string>();
     } else if (name == "grpc_restrictions") {
       settings.grpc.restrictions = restrictions_from(value.cast<py::dict>());
     } else if (name == "restrictions") {
@@ -191,6 +193,7 @@ class PyGateway {
     made["malformed"] = now.malformed;
     made["connections_accepted"] = now.connections_accepted;
     made["connections_open"] = now.connections_open;
+    made["handshakes_failed"] = now.handshakes_failed;
     made["connections_refused"] = now.connections_refused;
     made["inflight"] = now.inflight;
     made["cancelled"] = now.cancelled;
@@ -228,14 +231,28 @@ bool end_with_parent(const std::string& name, int parent) {
 
 void bind_gateway(py::module_& module) {
   module.def("end_with_parent", &end_with_parent, py::arg("name"), py::arg("parent"));
+  py::class_<gateway::TlsContext, std::shared_ptr<gateway::TlsContext>>(
+      module, "TlsContext", "What a listener's clients are shown and asked.")
+      .def(py::init([](const std::string& certificate_path, const std::string& key_path,
+                       const std::string& root_path, bool verify_client, bool http1, bool http2) {
+             std::shared_ptr<gateway::TlsContext> made;
+             raise_if_error(gateway::TlsContext::make(
+                 {certificate_path, key_path, root_path, verify_client, http1, http2}, &made));
+             return made;
+           }),
+           py::arg("certificate_path"), py::arg("key_path"), py::kw_only(),
+           py::arg("root_path") = "", py::arg("verify_client") = false, py::arg("http1") = true,
+           py::arg("http2") = true);
   py::class_<PyGateway>(module, "Gateway")
       .def(py::init<const py::dict&>(), py::arg("settings"))
       .def("watch", &PyGateway::watch, py::arg("fd"), py::arg("callback"))
       .def("unwatch", &PyGateway::unwatch, py::arg("fd"))
       .def(
           "add_listener",
-          [](PyGateway& self, int fd) { self.gateway().add_listener(base::UniqueFd(fd)); },
-          py::arg("fd"))
+          [](PyGateway& self, int fd, std::shared_ptr<const gateway::TlsContext> tls) {
+            self.gateway().add_listener(base::UniqueFd(fd), std::move(tls));
+          },
+          py::arg("fd"), py::arg("tls") = py::none())
       .def("attach", &PyGateway::attach, py::arg("fds"), py::arg("control_fd"))
       .def(
           "add_region",

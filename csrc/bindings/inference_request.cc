@@ -199,6 +199,10 @@ void ResponseSender::send(const std::shared_ptr<InferenceResponse>& response, ui
     }
   }
   closed_ = flags == kCompleteFinal;
+  if (sent_ && response != nullptr) {
+    const py::gil_scoped_release released;
+    context_->executor->wait_for_room(*request_);
+  }
   if (response != nullptr) {
     // The one response of a model that is not decoupled is its last, whether the flag comes with it
     // or later.

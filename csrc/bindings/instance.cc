@@ -211,7 +211,7 @@ class PyExecutor {
  public:
   PyExecutor(const std::vector<int>& fds, std::shared_ptr<shm::PeerRegions> regions,
              uint64_t budget_bytes, const std::string& instance_name,
-             const std::vector<std::string>& outputs, bool decoupled)
+             const std::vector<std::string>& outputs, bool decoupled, uint64_t max_unread)
       : workspace_(std::make_shared<Workspace>()) {
     if (fds.size() != 4)
       throw py::value_error("an instance has four descriptors: rings, two doorbells and a region");
@@ -223,6 +223,7 @@ class PyExecutor {
     channel.core_bell.release();
     channel.peer_bell.release();
     raise_if_error(status);
+    executor->link()->limit_unread(max_unread);
     auto context = std::make_shared<InstanceContext>();
     context->executor = std::move(executor);
     context->instance_name = instance_name;
@@ -344,9 +345,9 @@ void bind_instance(py::module_& module) {
       .def("__len__", &shm::PeerRegions::size);
   py::class_<PyExecutor>(module, "Executor", "One instance's end of its channel to core.")
       .def(py::init<const std::vector<int>&, std::shared_ptr<shm::PeerRegions>, uint64_t,
-                    const std::string&, const std::vector<std::string>&, bool>(),
+                    const std::string&, const std::vector<std::string>&, bool, uint64_t>(),
            py::arg("fds"), py::arg("regions"), py::arg("budget_bytes"), py::arg("instance_name"),
-           py::arg("outputs"), py::arg("decoupled"))
+           py::arg("outputs"), py::arg("decoupled"), py::arg("max_unread") = 0)
       .def("next_batch", &PyExecutor::next_batch, py::arg("timeout_s") = py::none())
       .def("run_identity", &PyExecutor::run_identity, py::arg("pairs"), py::arg("execute_delay_ms"))
       .def(

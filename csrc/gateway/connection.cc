@@ -1,9 +1,9 @@
 // The reading half of a connection: what the socket has, in order, to the parser and to the exchange.
 #include "gateway/connection.h"
 
-#include <sys/socket.h>
-
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "protocol/http_infer.h"
 
@@ -18,15 +18,21 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 }  // namespace
 
-Connection::Connection(Host* host, base::UniqueFd fd)
+Connection::Connection(Host* host, Socket socket)
     : host_(host),
-      fd_(std::move(fd)),
+      socket_(std::move(socket)),
       parser_(HTTP_REQUEST, {host->settings.max_headers, host->settings.max_chunks,
                              host->settings.max_head_bytes}) {
+  readable_ = socket_.encrypted();  // OpenSSL may have read what no event will tell of
   set_state(State::kHead);
 }
 
 Connection::~Connection() { host_->loop.forget(this); }
+
+// Once, for everything; nothing is re-armed per request.
+base::Status Connection::watch() {
+  return host_->loop.watch(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, this);
+}
 
 void Connection::on_events(uint32_t events) {
   if (state_ == State::kClosed) return;
@@ -120,9 +126,11 @@ bool Connection::fill_window() {
 // -1: nothing there; 0: the end. A read that did not fill its memory emptied the socket, so the next edge tells of more.
 ssize_t Connection::receive(void* memory, size_t bytes) {
   ++host_->counters.recv_calls;
-  const ssize_t count = ::recv(fd_.get(), memory, bytes, 0);
+  const iovec room{memory, bytes};
+  bool emptied = false;
+  const ssize_t count = socket_.receive({&room, 1}, &emptied);
   if (count > 0) {
-    readable_ = static_cast<size_t>(count) == bytes || input_ended_;
+    readable_ = !emptied || input_ended_;
     progress_ += static_cast<size_t>(count);
     return count;
   }
@@ -165,10 +173,10 @@ size_t Connection::consume(const char* base, size_t size) {
 bool Connection::is_http2(std::string_view received) {
   if (!received.starts_with(kPreface)) return false;
   state_ = State::kClosed;
-  base::UniqueFd fd = std::move(fd_);
-  host_->loop.unwatch(fd.get());
+  Socket socket = std::move(socket_);
+  host_->loop.unwatch(socket.fd());
   host_->connection_closed(this);
-  host_->begin_http2(std::move(fd),
+  host_->begin_http2(std::move(socket),
                      {reinterpret_cast<const uint8_t*>(received.data()), received.size()});
   return true;
 }
@@ -247,10 +255,10 @@ void Connection::begin() {
     return;
   }
   if (head.expects_continue && body_open_) {
-    constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
+    static constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
+    const iovec part{const_cast<char*>(kGoOn.data()), kGoOn.size()};  // only read
     ++host_->counters.send_calls;
-    if (::send(fd_.get(), kGoOn.data(), kGoOn.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(kGoOn.size())) {
+    if (socket_.send({&part, 1}) != static_cast<ssize_t>(kGoOn.size())) {
       close();
       return;
     }

@@ -19,20 +19,21 @@
 #include <string_view>
 #include <vector>
 
-#include "base/fd.h"
 #include "gateway/exchange.h"
 #include "gateway/host.h"
 #include "gateway/http_parser.h"
 #include "gateway/loop.h"
 #include "gateway/reply.h"
+#include "gateway/socket.h"
 
 namespace pyserver::gateway {
 
 class Connection final : public Watcher, private BodyTarget {
  public:
-  Connection(Host* host, base::UniqueFd fd);
+  Connection(Host* host, Socket socket);
   ~Connection() override;
 
+  base::Status watch();
   void on_events(uint32_t events) override;
 
   // --- for exchanges ---
@@ -64,7 +65,6 @@ class Connection final : public Watcher, private BodyTarget {
   void drain();
   bool idle() const { return state_ == State::kHead && stash_.empty(); }
   bool closed() const { return state_ == State::kClosed; }
-  int fd() const { return fd_.get(); }
   size_t list_index = 0;  // in the gateway's list of connections
 
  private:
@@ -95,7 +95,7 @@ class Connection final : public Watcher, private BodyTarget {
   void time_out();
 
   Host* host_;
-  base::UniqueFd fd_;
+  Socket socket_;
   HttpParser parser_;
   State state_ = State::kHead;
   bool readable_ = false;     // an edge came, or the last read did not empty the socket

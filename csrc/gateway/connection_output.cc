@@ -1,6 +1,4 @@
 // The answering half of a connection: writing, ending, and what happens when time passes.
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -85,11 +83,8 @@ bool Connection::send_some() {
   if (out_sent_ < out_.size()) parts[count++] = {out_.data() + out_sent_, out_.size() - out_sent_};
   for (size_t at = segment_; at < segments_.size() && count < kMaxSegments; ++at)
     parts[count++] = segments_[at];
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = count;
   ++host_->counters.send_calls;
-  const ssize_t sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  const ssize_t sent = socket_.send({parts, count});
   if (sent < 0) {
     if (errno == EINTR) return true;
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
@@ -143,7 +138,7 @@ void Connection::linger() {
     close();
     return;
   }
-  ::shutdown(fd_.get(), SHUT_WR);
+  socket_.end_output();
   set_state(State::kLingering);
   readable_ = true;
   if (!pumping_) pump();
@@ -156,7 +151,7 @@ void Connection::close() {
   exchange_ = nullptr;
   if (exchange != nullptr) exchange->abandoned();
   segments_.clear();
-  fd_.reset();
+  socket_.close();
   host_->connection_closed(this);
 }
 

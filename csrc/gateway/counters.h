@@ -13,6 +13,7 @@ struct Counters {
   uint64_t malformed = 0;  // not HTTP, or over a limit of HTTP's
   uint64_t connections_accepted = 0;
   uint64_t connections_open = 0;
+  uint64_t handshakes_failed = 0;    // TLS was not agreed on
   uint64_t connections_refused = 0;  // over the limit: left in the backlog for a while
   uint64_t inflight = 0;             // requests whose memory is still in use
   uint64_t cancelled = 0;            // clients that left while their request ran

@@ -43,13 +43,8 @@ Gateway::Gateway(const GatewaySettings& gateway_settings)
 }
 
 Gateway::~Gateway() {
-  for (const auto& connection : std::vector<Connection*>([this] {
-         std::vector<Connection*> all;
-         for (const auto& one : connections_) all.push_back(one.get());
-         return all;
-       }())) {
-    connection->close();
-  }
+  greetings_.for_each([](Greeting* greeting) { greeting->close(); });
+  connections_.for_each([](Connection* connection) { connection->close(); });
   core_lost();
   proxy_.bury();
 }
@@ -64,11 +59,15 @@ base::Status Gateway::open() {
   return loop.watch(waker_.fd.get(), EPOLLIN, &waker_);
 }
 
-void Gateway::add_listener(base::UniqueFd fd) {
-  listeners_.push_back(
-      std::make_unique<Listener>(&loop, std::move(fd), [this](base::UniqueFd client) {
-        adopt(std::move(client));
-        if (connections_.size() + grpc_.connection_count() < settings.max_connections) return true;
+void Gateway::add_listener(base::UniqueFd fd, std::shared_ptr<const TlsContext> tls) {
+  listeners_.push_back(std::make_unique<Listener>(
+      &loop, std::move(fd), [this, tls = std::move(tls)](base::UniqueFd client) {
+        if (tls == nullptr) {
+          adopt(std::move(client));
+        } else {
+          greet(tls->accept(std::move(client)));
+        }
+        if (client_count() < settings.max_connections) return true;
         ++counters.connections_refused;
         return false;
       }));
@@ -116,9 +115,8 @@ void Gateway::drain(std::function<void()> drained) {
   drained_ = std::move(drained);
   draining = true;
   for (const auto& listener : listeners_) listener->stop();
-  std::vector<Connection*> all;
-  for (const auto& connection : connections_) all.push_back(connection.get());
-  for (Connection* const connection : all) connection->drain();
+  greetings_.for_each([](Greeting* greeting) { greeting->close(); });
+  connections_.for_each([](Connection* connection) { connection->drain(); });
   grpc_.drain();
 }
 
@@ -143,6 +141,7 @@ void Gateway::turn(int max_wait_ms) {
   update_time();
   loop.dispatch();
   const bool records = take_records();
+  grpc_.end_overdue(now_ns);
   grpc_.flush();
   backlog_ = link_.flush();
   busy_ = events > 0 || records || grpc_.pending();
@@ -181,24 +180,21 @@ void Gateway::update_time() {
 int Gateway::wait_ms(int max_wait_ms) const {
   if (backlog_) return 1;
   if (early_) return kRetryMs;
-  if (connections_.empty() && proxy_.size() == 0 && grpc_.connection_count() == 0)
-    return max_wait_ms;
-  const uint64_t left = next_sweep_ns_ > now_ns ? (next_sweep_ns_ - now_ns) / 1'000'000 + 1 : 0;
-  const int until_sweep = static_cast<int>(std::min<uint64_t>(left, 1000));
-  return max_wait_ms < 0 ? until_sweep : std::min(max_wait_ms, until_sweep);
+  if (client_count() == 0 && proxy_.size() == 0) return max_wait_ms;
+  const uint64_t next_ns = std::min(next_sweep_ns_, grpc_.next_deadline_ns());
+  const uint64_t left = next_ns > now_ns ? (next_ns - now_ns) / 1'000'000 + 1 : 0;
+  const int until_next = static_cast<int>(std::min<uint64_t>(left, 1000));
+  return max_wait_ms < 0 ? until_next : std::min(max_wait_ms, until_next);
 }
 
 // Time-outs are coarse: once a second.
 void Gateway::sweep_at(uint32_t second) {
-  std::vector<Connection*> all;
-  for (const auto& connection : connections_) all.push_back(connection.get());
-  for (Connection* const connection : all) connection->sweep(second);
+  greetings_.for_each([second](Greeting* greeting) { greeting->sweep(second); });
+  connections_.for_each([second](Connection* connection) { connection->sweep(second); });
   proxy_.sweep(second);
   grpc_.sweep(second);
   give_back_memory();
-  if (!serving_ || draining ||
-      connections_.size() + grpc_.connection_count() >= settings.max_connections)
-    return;
+  if (!serving_ || draining || client_count() >= settings.max_connections) return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());
 }
 
@@ -223,40 +219,53 @@ void Gateway::retry_listeners() {
 }
 
 void Gateway::check_drained() {
-  if (!drained_ || !connections_.empty() || infer_.inflight() > 0) return;
-  if (grpc_.connection_count() > 0 || grpc_.inflight() > 0) return;
+  if (!drained_ || client_count() > 0 || infer_.inflight() > 0 || grpc_.inflight() > 0) return;
   const std::function<void()> drained = std::move(drained_);
   drained_ = nullptr;
   drained();
 }
 
-void Gateway::adopt(base::UniqueFd fd) {
-  const int number = fd.get();
-  auto connection = std::make_unique<Connection>(this, std::move(fd));
-  // Registered once for everything; nothing is re-armed per request.
-  if (!loop.watch(number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection.get()).ok()) return;
+void Gateway::adopt(Socket socket) {
+  auto connection = std::make_unique<Connection>(this, std::move(socket));
+  if (!connection->watch().ok()) return;
   ++counters.connections_accepted;
-  connection->list_index = connections_.size();
-  connections_.push_back(std::move(connection));
+  connections_.add(std::move(connection));
 }
 
-void Gateway::begin_http2(base::UniqueFd fd, std::span<const uint8_t> received) {
-  grpc_.adopt(std::move(fd), received);
+void Gateway::greet(Socket socket) {
+  if (!socket.valid()) return;
+  auto greeting =
+      std::make_unique<Greeting>(&loop, this, std::move(socket), now_s + settings.head_timeout_s);
+  if (greeting->watch().ok()) greetings_.add(std::move(greeting));
+}
+
+void Gateway::greeted(Greeting* greeting, Socket socket) {
+  buried_.push_back(greetings_.take(greeting));
+  if (draining) return;
+  if (socket.protocol() != "h2") {
+    adopt(std::move(socket));
+    return;
+  }
+  ++counters.connections_accepted;
+  begin_http2(std::move(socket), {});
+}
+
+void Gateway::greeting_failed(Greeting* greeting) {
+  ++counters.handshakes_failed;
+  buried_.push_back(greetings_.take(greeting));
+}
+
+void Gateway::begin_http2(Socket socket, std::span<const uint8_t> received) {
+  grpc_.adopt(std::move(socket), received);
 }
 
 void Gateway::connection_closed(Connection* connection) {
-  const size_t index = connection->list_index;
-  buried_.push_back(std::move(connections_[index]));
-  if (index + 1 < connections_.size()) {
-    connections_[index] = std::move(connections_.back());
-    connections_[index]->list_index = index;
-  }
-  connections_.pop_back();
+  buried_.push_back(connections_.take(connection));
 }
 
 Counters Gateway::snapshot() const {
   Counters now = counters;
-  now.connections_open = connections_.size() + grpc_.connection_count();
+  now.connections_open = client_count();
   return now;
 }
 

@@ -20,17 +20,20 @@
 #include "base/status.h"
 #include "gateway/connection.h"
 #include "gateway/core_link.h"
+#include "gateway/greeting.h"
 #include "gateway/h2/server.h"
 #include "gateway/host.h"
 #include "gateway/infer.h"
 #include "gateway/listener.h"
+#include "gateway/owned_list.h"
 #include "gateway/policy.h"
 #include "gateway/proxy.h"
+#include "gateway/tls.h"
 #include "model/catalog.h"
 
 namespace pyserver::gateway {
 
-class Gateway final : public Host {
+class Gateway final : public Host, public GreetingOwner {
  public:
   explicit Gateway(const GatewaySettings& gateway_settings);
   ~Gateway();
@@ -40,8 +43,8 @@ class Gateway final : public Host {
   base::Status open();
 
   // --- what the control sockets say ---
-  // A listening socket; it accepts from the first serve() on.
-  void add_listener(base::UniqueFd fd);
+  // A listening socket; it accepts from the first serve() on. With `tls` its clients must speak that.
+  void add_listener(base::UniqueFd fd, std::shared_ptr<const TlsContext> tls = nullptr);
   // A new core: its channel (rings, core's bell, our bell, our region) and the control socket to it. Descriptors stay the caller's.
   base::Status attach(std::span<const int, 4> fds, int control_fd);
   base::Status add_region(uint32_t peer, int fd);
@@ -69,7 +72,9 @@ class Gateway final : public Host {
   void sweep_at(uint32_t second);
 
   // A client that is connected already (also used by tests: any stream socket).
-  void adopt(base::UniqueFd fd);
+  void adopt(Socket socket);
+  // Likewise, who has TLS to agree on first.
+  void greet(Socket socket);
   Counters snapshot() const;
   // Bytes of our region in use.
   uint64_t used_bytes() const {
@@ -81,8 +86,12 @@ class Gateway final : public Host {
 
   // --- Host ---
   Exchange* begin(Connection* connection, const RequestHead& head, Refusal* refusal) override;
-  void begin_http2(base::UniqueFd fd, std::span<const uint8_t> received) override;
+  void begin_http2(Socket socket, std::span<const uint8_t> received) override;
   void connection_closed(Connection* connection) override;
+
+  // --- GreetingOwner ---
+  void greeted(Greeting* greeting, Socket socket) override;
+  void greeting_failed(Greeting* greeting) override;
 
  private:
   class Waker final : public Watcher {
@@ -91,6 +100,9 @@ class Gateway final : public Host {
     void on_events(uint32_t events) override;
   };
 
+  size_t client_count() const {
+    return greetings_.size() + connections_.size() + grpc_.connection_count();
+  }
   bool take_records();
   void update_time();
   void retry_listeners();
@@ -108,8 +120,9 @@ class Gateway final : public Host {
   ProxyService proxy_;
   h2::Server grpc_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::vector<std::unique_ptr<Connection>> connections_;
-  std::vector<std::unique_ptr<Connection>> buried_;
+  OwnedList<Greeting> greetings_;
+  OwnedList<Connection> connections_;
+  std::vector<std::unique_ptr<Watcher>> buried_;
   std::function<void()> drained_;
   bool live_ = true;
   bool serving_ = false;

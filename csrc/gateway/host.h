@@ -8,12 +8,12 @@
 #include <string>
 #include <string_view>
 
-#include "base/fd.h"
 #include "gateway/counters.h"
 #include "gateway/exchange.h"
 #include "gateway/http_parser.h"
 #include "gateway/loop.h"
 #include "gateway/settings.h"
+#include "gateway/socket.h"
 
 namespace pyserver::gateway {
 
@@ -58,7 +58,7 @@ struct Host {
   // Who takes the request; nullptr: *refusal says what to answer.
   virtual Exchange* begin(Connection* connection, const RequestHead& head, Refusal* refusal) = 0;
   // A client that has begun with HTTP/2's preface, which is the first of the bytes it has sent.
-  virtual void begin_http2(base::UniqueFd fd, std::span<const uint8_t> received) = 0;
+  virtual void begin_http2(Socket socket, std::span<const uint8_t> received) = 0;
   // The connection has closed; it may be destroyed after this turn.
   virtual void connection_closed(Connection* connection) = 0;
 

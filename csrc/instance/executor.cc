@@ -198,6 +198,20 @@ void Executor::poll() {
   if (lock.owns_lock()) take_records();  // else somebody is reading already
 }
 
+// The thread that waits in next_batch() may be this very one, so this one looks for itself, too.
+void Executor::wait_for_room(const Request& request) {
+  constexpr uint64_t kFirstNapNs = 100'000;
+  constexpr uint64_t kLongestNapNs = 5'000'000;
+  if (!link_->crowded(request)) return;
+  link_->flush();
+  for (uint64_t nap = kFirstNapNs; !stopping_.load(std::memory_order_acquire);
+       nap = std::min(2 * nap, kLongestNapNs)) {
+    poll();
+    if (!link_->crowded(request) || link_->channel().broken()) return;
+    link_->wait_for_return(nap);
+  }
+}
+
 void Executor::stop() {
   stopping_.store(true, std::memory_order_release);
   const uint64_t one = 1;

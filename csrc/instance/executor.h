@@ -54,6 +54,9 @@ class Executor {
   void done(Batch* batch);
 
   void poll();
+  // Before another response of a request that has sent some: until its client has taken enough of them, has gone, or we stop. From any
+  // thread.
+  void wait_for_room(const Request& request);
   void stop();
 
   const std::shared_ptr<Link>& link() const { return link_; }

@@ -1,6 +1,8 @@
 // Sending responses and keeping the books of what core holds.
 #include "instance/link.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -80,6 +82,8 @@ void Link::send_table(Request& request, std::span<const uint8_t> table,
     record.table_bytes = static_cast<uint32_t>(table.size());
     record.table_offset = *offset;
     record.cookie = make_lease(*offset, buffers);
+    Lease& lease = leases_[static_cast<uint32_t>(record.cookie)];
+    if ((flags & shm::kFinal) == 0) count_unread(request, &lease, table.size());
   } else {  // shared by all who meet this, and never freed: no cookie
     record.flags |= shm::kError;
     record.code = static_cast<uint8_t>(base::Code::kUnavailable);
@@ -104,6 +108,33 @@ uint64_t Link::make_lease(uint64_t table_offset, std::vector<BufferRef>* buffers
   return uint64_t{lease.generation} << 32 | slot;  // generations start at 1, so never 0
 }
 
+void Link::count_unread(Request& request, Lease* lease, uint64_t table_bytes) {
+  if (request.unread_ == nullptr) request.unread_ = std::make_shared<Unread>();
+  lease->byte_size = table_bytes;
+  for (const BufferRef& buffer : lease->buffers) lease->byte_size += buffer->byte_size();
+  lease->unread = request.unread_;
+  ++lease->unread->responses;
+  lease->unread->bytes += lease->byte_size;
+}
+
+bool Link::crowded(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  if (request.unread_ == nullptr || request.cancelled()) return false;
+  const Unread& unread = *request.unread_;
+  if (unread.responses >= max_unread_ || unread.bytes >= kMaxUnreadBytes) return true;
+  return unread.responses >= kFewUnread && memory_->used_bytes() > memory_->budget_bytes() / 2;
+}
+
+void Link::wait_for_return(uint64_t timeout_ns) {
+  std::unique_lock lock(mutex_);
+  returned_.wait_for(lock, std::chrono::nanoseconds(timeout_ns));
+}
+
+void Link::limit_unread(uint64_t responses) {
+  const std::lock_guard lock(mutex_);
+  max_unread_ = responses == 0 ? kMaxUnread : std::min(responses, kMaxUnread);
+}
+
 void Link::returned(uint64_t cookie) {
   const std::lock_guard lock(mutex_);
   const auto slot = static_cast<uint32_t>(cookie);
@@ -116,6 +147,11 @@ void Link::returned(uint64_t cookie) {
   memory_->free(lease.table_offset);
   lease.buffers.clear();
   free_leases_.push_back(slot);
+  if (lease.unread == nullptr) return;
+  --lease.unread->responses;
+  lease.unread->bytes -= lease.byte_size;
+  lease.unread.reset();
+  returned_.notify_all();
 }
 
 void Link::send_batch_done(const shm::BatchDone& record) {
@@ -138,6 +174,7 @@ void Link::cancelled(uint64_t ticket) {
   for (Request* request : requests_) {
     if (request->ticket() == ticket) request->cancelled_.store(true, std::memory_order_relaxed);
   }
+  returned_.notify_all();
 }
 
 RequestRef Link::make_request(const shm::Execute& record) {

@@ -6,6 +6,7 @@
 // and is not touched here.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -22,6 +23,12 @@ namespace pyserver::instance {
 
 class Link : public std::enable_shared_from_this<Link> {
  public:
+  // A client that reads slowly holds up the model that answers it only when this many of its answers wait; or this many bytes; or when
+  // they are among those that fill half of the region.
+  static constexpr uint64_t kMaxUnread = 8192;
+  static constexpr uint64_t kMaxUnreadBytes = uint64_t{16} << 20;
+  static constexpr uint64_t kFewUnread = 4;
+
   // `fds` and `region_fd` stay the caller's.
   static base::Status open(const shm::ChannelFds& fds, int region_fd, uint64_t budget_bytes,
                            uint64_t keep_bytes, std::shared_ptr<Link>* link);
@@ -48,6 +55,13 @@ class Link : public std::enable_shared_from_this<Link> {
   // How many records wait because core does not read.
   size_t backlog();
 
+  // Whether so much of the request's responses is unread that no more should be made for now.
+  bool crowded(const Request& request);
+  // Until a response comes back, or a request is cancelled, or the time is over.
+  void wait_for_return(uint64_t timeout_ns);
+  // The most of one request's responses that may be unread; 0: as by default.
+  void limit_unread(uint64_t responses);
+
   // Core's words, passed on by the Executor.
   void returned(uint64_t cookie);
   void cancelled(uint64_t ticket);
@@ -64,6 +78,8 @@ class Link : public std::enable_shared_from_this<Link> {
     bool used = false;
     uint64_t table_offset = 0;
     std::vector<BufferRef> buffers;
+    std::shared_ptr<Unread> unread;  // null for a last response: nothing waits for its return
+    uint64_t byte_size = 0;
   };
 
   Link() = default;
@@ -78,11 +94,14 @@ class Link : public std::enable_shared_from_this<Link> {
   void send_table(Request& request, std::span<const uint8_t> table, std::vector<BufferRef>* buffers,
                   uint8_t flags, base::Code code);
   uint64_t make_lease(uint64_t table_offset, std::vector<BufferRef>* buffers);
+  void count_unread(Request& request, Lease* lease, uint64_t table_bytes);
   uint8_t final_flags(Request& request);
 
   std::shared_ptr<Memory> memory_;
   shm::ChannelEnd channel_;
   std::mutex mutex_;
+  std::condition_variable returned_;
+  uint64_t max_unread_ = kMaxUnread;
   std::vector<Lease> leases_;
   std::vector<uint32_t> free_leases_;
   std::vector<Request*> requests_;  // the live ones, in no order

@@ -32,6 +32,7 @@ void Request::open(std::shared_ptr<Link> link, const shm::Execute& record) {
 void Request::close() {
   inputs_.clear();
   regions_.clear();
+  unread_.reset();
   link_.reset();
 }
 

@@ -26,6 +26,12 @@ namespace pyserver::instance {
 class Link;
 class Executor;
 
+// What a request's responses that nobody has taken yet amount to. Guarded by the link's lock; lives as long as one of them.
+struct Unread {
+  uint64_t responses = 0;
+  uint64_t bytes = 0;
+};
+
 struct Input {
   std::string_view name;  // in the request's table
   base::Datatype datatype = base::Datatype::kInvalid;
@@ -93,6 +99,7 @@ class Request {
   size_t slot_ = 0;  // in the link's list of live requests
   uint32_t holds_ = 0;
   bool released_ = false;
+  std::shared_ptr<Unread> unread_;  // of responses that were not the last
 };
 
 using RequestRef = std::shared_ptr<Request>;

@@ -124,6 +124,20 @@ def _restrictions_fit_the_api(settings: Settings, given: Set[str]) -> str | None
     return None
 
 
+def _tls_is_complete(settings: Settings, given: Set[str]) -> str | None:
+    for protocol in ("http", "grpc"):
+        files = settings.tls(protocol)
+        if files is None:
+            continue
+        wanted = {"server-cert": files.certificate, "server-key": files.key}
+        if getattr(settings, f"{protocol}_use_ssl_mutual"):
+            wanted["root-cert"] = files.root
+        for name, path in wanted.items():
+            if not path:
+                return f"TLS for {protocol} needs --{protocol}-{name}=<PEM file>"
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _needs_a_repository,
     _load_model_needs_explicit,
@@ -134,6 +148,7 @@ RULES: tuple[Rule, ...] = (
     _ports_differ,
     _sockets_differ,
     _something_listens,
+    _tls_is_complete,
 )
 
 

@@ -12,7 +12,7 @@ import math
 import os
 from typing import Any
 
-from pyserver._core import Gateway
+from pyserver._core import Gateway, TlsContext
 from pyserver.control.channel import ControlClosed, ControlSocket, Message
 from pyserver.observe.log import open_log
 from pyserver.settings import Settings
@@ -43,6 +43,7 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         "grpc_keepalive_without_calls": settings.grpc_keepalive_permit_without_calls,
         "grpc_max_age_s": math.ceil(settings.grpc_max_connection_age / 1000),
         "grpc_max_age_grace_s": math.ceil(settings.grpc_max_connection_age_grace / 1000),
+        "grpc_compression_level": settings.grpc_infer_response_compression_level,
         "grpc_restrictions": grpc_restrictions,
         "max_input_bytes": settings.http_max_input_size,
         "max_head_bytes": settings.http_max_header_size,
@@ -52,6 +53,24 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         "write_timeout_s": math.ceil(settings.http_body_timeout_secs),
         "restrictions": restrictions,
     }
+
+
+def tls_context(settings: Settings, protocol: str) -> TlsContext | None:
+    """What the listeners of "http" or "grpc" show their clients; None without TLS.
+
+    Both offer by ALPN whatever protocol is allowed, as both take it without TLS.
+    """
+    files = settings.tls(protocol)
+    if files is None:
+        return None
+    return TlsContext(
+        files.certificate,
+        files.key,
+        root_path=files.root,
+        verify_client=bool(files.root),
+        http1=settings.allow_http,
+        http2=settings.allow_grpc,
+    )
 
 
 class FrontendLink:
@@ -68,8 +87,9 @@ class FrontendLink:
         settings = Settings.from_dict(message["settings"])
         open_log(settings, role=f"frontend{self._index}")
         self._gateway = Gateway(gateway_settings(settings))
-        for fd in fds:
-            self._gateway.add_listener(fd)
+        tls = {protocol: tls_context(settings, protocol) for protocol in ("http", "grpc")}
+        for fd, protocol in zip(fds, message["protocols"], strict=True):
+            self._gateway.add_listener(fd, tls[protocol])
         self._gateway.watch(supervisor.fileno(), self._from_supervisor)
 
     def run(self) -> None:

@@ -68,6 +68,7 @@ class InstanceRole:
         self._info: BackendInfo | None = None
         self._backend: Backend | None = None
         self._model: ModelInfo | None = None
+        self._max_unread = 0  # responses of one request; 0: the native default
         self._loaded: LoadedModel | None = None
         self._attached: list[_Attached] = []
         self._running: list[_Running] = []
@@ -156,6 +157,8 @@ class InstanceRole:
     def _prepare(self, message: Message) -> Message:
         model = ModelInfo.from_message(message)
         set_name(f"ps-{model.name}")
+        settings = message.get("settings") or {}
+        self._max_unread = int(settings.get("grpc_max_response_pool_size", 0))
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
@@ -185,6 +188,7 @@ class InstanceRole:
             attached.info.name,
             model.output_names,
             model.decoupled,
+            self._max_unread,
         )
         _close(list(attached.fds))
         instance = loaded.make_instance(attached.info)

@@ -13,21 +13,23 @@ from pyserver.supervisor.unix_socket import bind_unix, is_unix
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """`sockets[i]` are frontend i's; `addresses` are by protocol ("http", "grpc"), as clients write
-    them; in `settings` port 0 has become a real one.
-
-    Frontends tell the protocols apart by a connection's first bytes, so that one list will do.
+    """`sockets[i]` are frontend i's, by protocol ("http", "grpc"); so are `addresses`, as clients
+    write them. In `settings` port 0 has become a real one.
     """
 
     settings: Settings
-    sockets: list[list[socket.socket]]
+    sockets: list[dict[str, list[socket.socket]]]
     addresses: Mapping[str, str]
+
+    def close(self) -> None:
+        """Closes every socket; connections that wait in them are reset."""
+        _close(self.sockets)
 
 
 def listen_as_set(settings: Settings) -> Listening:
     """Binds every address that the settings allow. Raises ListenError, and then holds none."""
     workers = settings.frontend_workers
-    sockets: list[list[socket.socket]] = [[] for _ in range(workers)]
+    sockets: list[dict[str, list[socket.socket]]] = [{} for _ in range(workers)]
     addresses: dict[str, str] = {}
     try:
         for protocol in ("http", "grpc"):
@@ -49,8 +51,13 @@ def listen_as_set(settings: Settings) -> Listening:
                 settings = replace(settings, **{f"{protocol}_port": port})
                 addresses[protocol] = shown(address, port)
             for own, more in zip(sockets, bound, strict=True):
-                own += more
+                own[protocol] = more
     except ListenError:
-        close_all(sockets)
+        _close(sockets)
         raise
     return Listening(settings, sockets, addresses)
+
+
+def _close(sockets: list[dict[str, list[socket.socket]]]) -> None:
+    for own in sockets:
+        close_all(list(own.values()))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pyserver
 from pyserver.settings import Settings
 from pyserver.supervisor.addresses import listen_as_set
-from pyserver.supervisor.listen import ListenError, close_all
+from pyserver.supervisor.listen import ListenError
 from pyserver.supervisor.loop import Loop
+from pyserver.supervisor.tls_files import TlsError, check_tls_files
 from pyserver.supervisor.tree import ROLES, Tree
 
 _log = logging.getLogger(__name__)
@@ -20,8 +21,9 @@ _log = logging.getLogger(__name__)
 def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
     """Serves until a signal or a fatal error; the process's exit code. Main thread only."""
     try:
+        check_tls_files(settings)
         listening = listen_as_set(settings)
-    except ListenError as error:
+    except (TlsError, ListenError) as error:
         _log.error("%s", error)
         return 1
     _name_process("pyserver")
@@ -36,7 +38,7 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
             loop.run()
     finally:
         loop.close()
-        close_all(listening.sockets)  # also when something unforeseen has ended the loop
+        listening.close()  # also when something unforeseen has ended the loop
     _log.info("pyserver has stopped")
     return tree.exit_code
 

@@ -16,13 +16,13 @@ import logging
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyserver.control.channel import pair
 from pyserver.settings import Settings
 from pyserver.supervisor.backoff import Backoff
 from pyserver.supervisor.child import Child, Ended, Message
+from pyserver.supervisor.frontend_place import Frontend
 from pyserver.supervisor.listen import refuse_connections, take_connections
 from pyserver.supervisor.loop import Loop
 from pyserver.supervisor.summary import models_line, startup_summary
@@ -53,18 +53,6 @@ class Phase(enum.Enum):
     KILLING = enum.auto()
 
 
-@dataclass(slots=True)
-class Frontend:
-    """One frontend worker's place: its sockets stay, its processes come and go."""
-
-    index: int
-    sockets: Sequence[socket.socket]
-    backoff: Backoff = field(default_factory=Backoff)
-    child: Child | None = None
-    listening: bool = False
-    drained: bool = False
-
-
 class Tree:
     """All children of one server. Runs on the loop's thread; `exit_code` is valid at the end."""
 
@@ -72,7 +60,7 @@ class Tree:
         self,
         settings: Settings,
         loop: Loop,
-        sockets: Sequence[Sequence[socket.socket]],
+        sockets: Sequence[Mapping[str, Sequence[socket.socket]]],
         *,
         addresses: Mapping[str, str],
         roles: Mapping[str, str] = ROLES,
@@ -145,7 +133,12 @@ class Tree:
             return
         frontend.child = child
         child.send(
-            {"op": "start", "settings": self._settings.to_dict(), "index": frontend.index},
+            {
+                "op": "start",
+                "settings": self._settings.to_dict(),
+                "index": frontend.index,
+                "protocols": frontend.protocols,
+            },
             [one.fileno() for one in frontend.sockets],
         )
         self._introduce(frontend)

@@ -64,7 +64,8 @@ class Frontend:
         )
         theirs.close()
         self.supervisor.send(
-            {"op": "start", "settings": settings.to_dict(), "index": 0}, [self.listening.fileno()]
+            {"op": "start", "settings": settings.to_dict(), "index": 0, "protocols": ["http"]},
+            [self.listening.fileno()],
         )
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from pyserver.settings import Settings
 from pyserver.supervisor.addresses import listen_as_set
-from pyserver.supervisor.listen import ListenError, close_all
+from pyserver.supervisor.listen import ListenError
 from pyserver.supervisor.unix_socket import bind_unix, is_unix, socket_name
 
 
@@ -149,14 +149,14 @@ def test_every_frontend_has_the_one_socket_and_its_own_for_the_port(tmp_path: Pa
         grpc_port=0,
     )
     listening = listen_as_set(settings)
-    assert len({own[0] for own in listening.sockets}) == 1
-    assert len({own[1] for own in listening.sockets}) == 3
+    assert len({own["http"][0] for own in listening.sockets}) == 1
+    assert len({own["grpc"][0] for own in listening.sockets}) == 3
     assert listening.settings.grpc_port > 0
     assert listening.addresses == {
         "http": f"unix:{tmp_path}/s",
         "grpc": f"127.0.0.1:{listening.settings.grpc_port}",
     }
-    close_all(listening.sockets)
+    listening.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,5 +181,5 @@ def test_one_protocol_alone_has_one_address(allowed: str) -> None:
     )
     listening = listen_as_set(settings)
     assert list(listening.addresses) == [allowed]
-    assert [len(own) for own in listening.sockets] == [1, 1]
-    close_all(listening.sockets)
+    assert [list(own) for own in listening.sockets] == [[allowed], [allowed]]
+    listening.close()

@@ -12,6 +12,9 @@ class Call {
 
   // Bytes of the request, prefixes included. The call says Stream::consume() when there is room for as many again.
   virtual void take(std::span<const uint8_t> bytes) = 0;
+  // Where the next bytes of the request belong, if they are to be put there by whoever receives them. take() is called with them all
+  // the same. Empty: take() puts them where they belong.
+  virtual std::span<uint8_t> window() { return {}; }
   // The client has half-closed.
   virtual void input_ended() = 0;
   // `bytes` of the answer have been made ready for the socket.

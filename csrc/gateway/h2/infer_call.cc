@@ -12,6 +12,9 @@ InferCall::InferCall(Stream* stream, InferRequests* requests)
     : stream_(stream), requests_(requests) {
   const std::string_view name = stream->field("grpc-encoding");
   encoding_ = name.empty() ? Encoding::kIdentity : parse_encoding(name);
+  const Encoding answers = encoding_for_level(requests->host()->settings.grpc.compression_level,
+                                              stream->field("grpc-accept-encoding"));
+  if (answers != Encoding::kIdentity) stream->compress(answers);
 }
 
 void InferCall::take(std::span<const uint8_t> bytes) {
@@ -26,8 +29,7 @@ void InferCall::take(std::span<const uint8_t> bytes) {
     } else {
       const size_t step = std::min<uint64_t>(bytes.size(), left_);
       left_ -= step;
-      const base::Status status =
-          request_->body.take(bytes.first(step), &requests_->host()->counters.copied_bytes);
+      const base::Status status = take_part(bytes.first(step));
       bytes = bytes.subspan(step);
       if (!status.ok()) {
         broken_ = true;
@@ -41,6 +43,21 @@ void InferCall::take(std::span<const uint8_t> bytes) {
     }
   }
   if (!full()) resume();
+}
+
+// Of the message under way.
+base::Status InferCall::take_part(std::span<const uint8_t> bytes) {
+  RequestBody& body = request_->body;
+  Counters& counters = requests_->host()->counters;
+  if (bytes.data() != body.window().data()) return body.take(bytes, &counters.copied_bytes);
+  body.received(bytes.size());  // it is there already
+  counters.region_bytes += bytes.size();
+  return {};
+}
+
+std::span<uint8_t> InferCall::window() {
+  if (request_ == nullptr || broken_ || stream_->finished()) return {};
+  return request_->body.window();
 }
 
 void InferCall::resume() { stream_->consume(std::exchange(withheld_, 0)); }

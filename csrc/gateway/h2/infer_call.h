@@ -21,6 +21,7 @@ class InferCall : public Call {
  public:
   InferCall(Stream* stream, InferRequests* requests);
   void take(std::span<const uint8_t> bytes) final;
+  std::span<uint8_t> window() final;
   bool waits_for_bytes() const final { return request_ != nullptr && withheld_ == 0; }
 
  protected:
@@ -39,6 +40,7 @@ class InferCall : public Call {
 
  private:
   bool begin_message();
+  base::Status take_part(std::span<const uint8_t> bytes);
 
   Stream* stream_;
   InferRequests* requests_;

@@ -12,6 +12,10 @@ namespace {
 // A client that sends more without taking answers waits.
 constexpr size_t kMaxUnderWay = 1024;
 constexpr size_t kMaxQueuedBytes = 64u << 20;
+// Each of its requests may have so many responses (instance::Link holds up the model then); a client with many requests that takes none
+// of them is given up before all of them have.
+constexpr size_t kTooManyResponses = 65536;
+constexpr size_t kTooManyBytes = 256u << 20;
 
 // An answer without tensors, in memory of its own.
 struct NoticeChunk final : Chunk {
@@ -110,6 +114,13 @@ void InferStream::answer(Turn* turn) {
 void InferStream::answer_decoupled(const InferRef& request, std::shared_ptr<InferResponse> response,
                                    const base::Status& status, bool final) {
   base::Status error = status;
+  if (stream()->queued_chunks() > kTooManyResponses || stream()->queued_bytes() > kTooManyBytes) {
+    over_ = true;
+    ++requests()->host()->counters.timeouts;
+    stream()->reset(NGHTTP2_ENHANCE_YOUR_CALM);  // gRPC's clients call it RESOURCE_EXHAUSTED
+    abandon_all();
+    return;
+  }
   if (error.ok() && response != nullptr) error = response->encode_for_stream(request, final);
   if (!error.ok()) {
     send_error(*request, error, false, final);

@@ -1,7 +1,6 @@
 // Gathered writing.
 #include "gateway/h2/outbox.h"
 
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -38,19 +37,15 @@ const uint8_t* Outbox::address(const Piece& piece) const {
   return reinterpret_cast<const uint8_t*>(buffer_.data()) + (piece.at - buffer_begin_);
 }
 
-Outbox::Result Outbox::flush(int fd, Counters* counters) {
+Outbox::Result Outbox::flush(Socket* socket, Counters* counters) {
   while (unsent_ > 0) {
     iovec parts[kMaxParts];
     size_t count = 0;
     for (size_t at = first_; at < pieces_.size() && count < kMaxParts; ++at) {
-      parts[count++] = {const_cast<uint8_t*>(address(pieces_[at])),
-                        pieces_[at].size};  // sendmsg only reads it
+      parts[count++] = {const_cast<uint8_t*>(address(pieces_[at])), pieces_[at].size};  // only read
     }
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = count;
     ++counters->send_calls;
-    const ssize_t written = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+    const ssize_t written = socket->send({parts, count});
     if (written < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) return Result::kDead;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/counters.h"
+#include "gateway/socket.h"
 
 namespace pyserver::gateway::h2 {
 
@@ -21,7 +22,7 @@ class Outbox {
   // `holder` keeps the bytes where they are until they are written.
   void refer(std::span<const uint8_t> bytes, std::shared_ptr<const void> holder);
   size_t unsent() const { return unsent_; }
-  Result flush(int fd, Counters* counters);
+  Result flush(Socket* socket, Counters* counters);
   void clear();
 
  private:

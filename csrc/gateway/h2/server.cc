@@ -12,31 +12,38 @@ namespace pyserver::gateway::h2 {
 using protocol::grpc::StatusCode;
 
 Server::~Server() {
-  while (!sessions_.empty()) sessions_.back()->close();
+  sessions_.for_each([](Session* session) { session->close(); });
   proxy_.on_core_lost();
   bury();
 }
 
-void Server::adopt(base::UniqueFd fd, std::span<const uint8_t> received) {
-  auto session = std::make_unique<Session>(host_, &queue_, this, std::move(fd));
+void Server::adopt(Socket socket, std::span<const uint8_t> received) {
+  auto session = std::make_unique<Session>(host_, &queue_, this, std::move(socket));
   if (!session->watch().ok()) return;
-  Session* const made = session.get();
-  made->list_index = sessions_.size();
-  sessions_.push_back(std::move(session));
-  made->start(received);
+  sessions_.add(std::move(session))->start(received);
 }
 
-void Server::session_closed(Session* session) {
-  const size_t index = session->list_index;
-  buried_.push_back(std::move(sessions_[index]));
-  if (index + 1 < sessions_.size()) {
-    sessions_[index] = std::move(sessions_.back());
-    sessions_[index]->list_index = index;
-  }
-  sessions_.pop_back();
-}
+void Server::session_closed(Session* session) { buried_.push_back(sessions_.take(session)); }
 
 void Server::begin_call(Stream* stream) {
+  route(stream);
+  if (stream->deadline_ns > 0 && !stream->finished())
+    deadlines_.emplace(stream->deadline_ns, stream);
+}
+
+void Server::end_call(Stream* stream) {
+  if (stream->deadline_ns > 0) deadlines_.erase({stream->deadline_ns, stream});
+}
+
+void Server::end_overdue(uint64_t now_ns) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now_ns) {
+    Stream* const stream = deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    stream->session()->overdue(stream);
+  }
+}
+
+void Server::route(Stream* stream) {
   if (host_->draining) {
     stream->finish(StatusCode::kUnavailable,
                    "GRPC server is shutting down and has stopped accepting new requests.");
@@ -88,13 +95,11 @@ void Server::on_core_lost() {
 }
 
 void Server::drain() {
-  for (const auto& session : sessions_) session->drain();
+  sessions_.for_each([](Session* session) { session->drain(); });
 }
 
 void Server::sweep(uint32_t now_s) {
-  std::vector<Session*> all;
-  for (const auto& session : sessions_) all.push_back(session.get());
-  for (Session* const session : all) session->sweep(now_s);
+  sessions_.for_each([now_s](Session* session) { session->sweep(now_s); });
 }
 
 void Server::flush() {

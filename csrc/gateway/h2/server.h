@@ -5,13 +5,17 @@
 //                                └─ all others ───────> ProxyCall ──HTTP/2──> core's grpc.aio
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gateway/h2/infer_request.h"
 #include "gateway/h2/session.h"
 #include "gateway/h2/upstream.h"
+#include "gateway/owned_list.h"
 #include "gateway/policy.h"
 
 namespace pyserver::gateway::h2 {
@@ -23,8 +27,8 @@ class Server final : public SessionHost {
       : host_(host), policy_(policy), requests_(host, link, catalog), proxy_(host, &queue_) {}
   ~Server();
 
-  // A client whose first bytes, which have been read, are HTTP/2's preface.
-  void adopt(base::UniqueFd fd, std::span<const uint8_t> received);
+  // A client that speaks HTTP/2; `received` has been read already.
+  void adopt(Socket socket, std::span<const uint8_t> received);
   // Where all that is not inference goes.
   void connect_to(base::UniqueFd link_fd) { proxy_.connect_to(std::move(link_fd)); }
   void set_serving(bool serving) { serving_ = serving; }
@@ -36,6 +40,11 @@ class Server final : public SessionHost {
   void on_core_lost();
   void drain();
   void sweep(uint32_t now_s);
+  // Ends the calls whose clients have set a deadline that has passed.
+  void end_overdue(uint64_t now_ns);
+  uint64_t next_deadline_ns() const {
+    return deadlines_.empty() ? UINT64_MAX : deadlines_.begin()->first;
+  }
   // Writes what this turn has brought about.
   void flush();
   // Destroys what has ended in this turn.
@@ -47,6 +56,8 @@ class Server final : public SessionHost {
 
  private:
   void begin_call(Stream* stream) override;
+  void end_call(Stream* stream) override;
+  void route(Stream* stream);
   void session_closed(Session* session) override;
   bool admits(Stream* stream, Handler* handler) const;
 
@@ -57,7 +68,8 @@ class Server final : public SessionHost {
   InferRequests requests_;
   ProxyService proxy_;
   bool serving_ = false;
-  std::vector<std::unique_ptr<Session>> sessions_;
+  OwnedList<Session> sessions_;
+  std::set<std::pair<uint64_t, Stream*>> deadlines_;
   std::vector<std::unique_ptr<Session>> buried_;
 };
 

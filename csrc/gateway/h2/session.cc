@@ -1,6 +1,7 @@
 // The life of a connection and of its streams.
 #include "gateway/h2/session.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace pyserver::gateway::h2 {
@@ -10,7 +11,10 @@ namespace {
 constexpr uint32_t kMaxStreams = 4096;
 constexpr uint32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
-constexpr uint32_t kMaxFrameBytes = 1 << 16;
+// A large message comes in such pieces; each costs a system call.
+constexpr uint32_t kMaxFrameBytes = 1 << 18;
+// Fewer bytes are cheaper to copy than to receive on their own.
+constexpr size_t kLeastWindowBytes = 8192;
 
 uint64_t saturated_sum(uint64_t left, uint64_t right) {
   return left > UINT64_MAX - right ? UINT64_MAX : left + right;
@@ -18,9 +22,10 @@ uint64_t saturated_sum(uint64_t left, uint64_t right) {
 
 }  // namespace
 
-Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd)
-    : Transport(host, queue, std::move(fd)),
+Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, Socket socket)
+    : Transport(host, queue, std::move(socket)),
       owner_(owner),
+      cursor_(NGHTTP2_CLIENT_MAGIC_LEN),
       idle_since_s_(host->now_s),
       opened_s_(host->now_s),
       heard_s_(host->now_s) {
@@ -77,6 +82,7 @@ void Session::input_ended(Stream* stream) {
 
 void Session::gone(Stream* stream) {
   if (stream->call != nullptr) stream->call->closed();
+  owner_->end_call(stream);
   remove(stream);
   if (streams_.empty()) idle_since_s_ = host()->now_s;
 }
@@ -122,7 +128,7 @@ void Session::sweep(uint32_t now_s) {
   const GrpcSettings& limits = host()->settings.grpc;
   sweep_writes(now_s);
   if (closed()) return;
-  end_overdue(now_s);
+  end_stuck(now_s);
   keep_alive(now_s);
   if (closed()) return;
   const uint32_t age = now_s - opened_s_;
@@ -139,20 +145,26 @@ void Session::sweep(uint32_t now_s) {
   }
 }
 
-// Clients end overdue calls themselves, and to the millisecond; this is for those that cannot any
-// more. A message that stops in the middle holds memory, so it must go on.
-void Session::end_overdue(uint32_t now_s) {
-  using protocol::grpc::StatusCode;
+// Clients end overdue calls themselves; this is for those that cannot any more.
+void Session::overdue(Stream* stream) {
+  if (stream->finished()) return;
+  ++host()->counters.timeouts;
+  stream->finish(protocol::grpc::StatusCode::kDeadlineExceeded, "Deadline Exceeded");
+  if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
+}
+
+// A message that stops in the middle holds memory, and so does an answer that nobody takes.
+void Session::end_stuck(uint32_t now_s) {
   for (const auto& stream : streams_) {
-    if (stream->finished()) continue;
-    const bool overdue = stream->deadline_ns > 0 && stream->deadline_ns <= host()->now_ns;
-    const bool stuck = stream->call != nullptr && stream->call->waits_for_bytes() &&
-                       now_s - stream->heard_s >= host()->settings.body_timeout_s;
-    if (!overdue && !stuck) continue;
-    ++host()->counters.timeouts;
-    stream->finish(StatusCode::kDeadlineExceeded,
-                   overdue ? "Deadline Exceeded" : "the request message did not arrive in time");
-    if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
+    if (stream->stalled(now_s, host()->settings.write_timeout_s)) {
+      ++host()->counters.timeouts;
+      stream->reset(NGHTTP2_CANCEL);
+    } else if (!stream->finished() && stream->call != nullptr && stream->call->waits_for_bytes() &&
+               now_s - stream->heard_s >= host()->settings.body_timeout_s) {
+      ++host()->counters.timeouts;
+      stream->finish(protocol::grpc::StatusCode::kDeadlineExceeded,
+                     "the request message did not arrive in time");
+    }
   }
 }
 
@@ -174,6 +186,20 @@ void Session::keep_alive(uint32_t now_s) {
   nghttp2_submit_ping(session(), NGHTTP2_FLAG_NONE, nullptr);
   ping_sent_s_ = now_s;
   want_flush();
+}
+
+// Within a message whose length is known the payload of a DATA frame goes straight to the message's memory, and of what follows no
+// more is read than the next frame's head, which tells where that frame's payload belongs.
+std::span<uint8_t> Session::window(size_t* behind) {
+  const size_t left = cursor_.data_left();
+  if (left == 0 && cursor_.head_left() == 0) return {};
+  const auto* const stream = static_cast<const Stream*>(
+      nghttp2_session_get_stream_user_data(session(), cursor_.stream_id()));
+  if (stream == nullptr || stream->call == nullptr) return {};
+  const std::span<uint8_t> place = stream->call->window();
+  if (place.size() < kLeastWindowBytes) return {};
+  if (place.size() > left) *behind = left > 0 ? FrameCursor::kHeadBytes : cursor_.head_left();
+  return place.first(std::min(place.size(), left));
 }
 
 void Session::on_closed() {

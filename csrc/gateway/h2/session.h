@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "gateway/h2/frame_cursor.h"
 #include "gateway/h2/stream.h"
 #include "gateway/h2/transport.h"
 
@@ -15,6 +16,8 @@ namespace pyserver::gateway::h2 {
 struct SessionHost {
   // Gives the stream its call, or answers it.
   virtual void begin_call(Stream* stream) = 0;
+  // The stream is about to be destroyed.
+  virtual void end_call(Stream* stream) = 0;
   // The connection is gone; the session may be destroyed after this turn.
   virtual void session_closed(Session* session) = 0;
 
@@ -24,7 +27,7 @@ struct SessionHost {
 
 class Session final : public Transport {
  public:
-  Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd);
+  Session(Host* host, FlushQueue* queue, SessionHost* owner, Socket socket);
   ~Session() override;
 
   // Sends our settings; `received` are the bytes that have come already, the preface first.
@@ -32,7 +35,10 @@ class Session final : public Transport {
   // No new streams; the connection ends with the last one.
   void drain();
   void sweep(uint32_t now_s);
+  // The client's deadline has passed.
+  void overdue(Stream* stream);
   size_t stream_count() const { return streams_.size(); }
+  Loop* loop() const { return &host()->loop; }
 
   size_t list_index = 0;
 
@@ -46,14 +52,17 @@ class Session final : public Transport {
   void input_ended(Stream* stream);
   void heard();
   void keep_alive(uint32_t now_s);
-  void end_overdue(uint32_t now_s);
+  void end_stuck(uint32_t now_s);
   void gone(Stream* stream);
   void remove(Stream* stream);
   bool count_ping();
   void give_up(uint32_t error_code, std::string_view why);
+  std::span<uint8_t> window(size_t* behind) override;
+  void passing(std::span<const uint8_t> bytes) override { cursor_.advance(bytes); }
   void on_closed() override;
 
   SessionHost* owner_;
+  FrameCursor cursor_;
   std::vector<std::unique_ptr<Stream>> streams_;
   uint32_t idle_since_s_ = 0;
   uint32_t opened_s_ = 0;

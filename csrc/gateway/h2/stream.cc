@@ -63,25 +63,51 @@ void Stream::begin(const std::vector<Field>& head) {
 }
 
 void Stream::begin_usual() {
-  static const nghttp2_nv kHead[] = {
+  const nghttp2_nv head[] = {
       field_view(":status", "200"),
       field_view("content-type", "application/grpc"),
       field_view("grpc-accept-encoding", "identity, deflate, gzip"),
+      field_view("grpc-encoding", encoding_name(encoding_)),
   };
-  submit_head(kHead);
+  submit_head(std::span(head).first(encoding_ == Encoding::kIdentity ? 3 : 4));
+}
+
+void Stream::compress(Encoding encoding) {
+  encoding_ = encoding;
+  compressor_ = std::make_unique<MessageCompressor>(
+      session_->loop(), encoding,
+      [this](std::shared_ptr<const Chunk> chunk) { queue(std::move(chunk)); });
 }
 
 void Stream::send(std::shared_ptr<const Chunk> chunk) {
-  if (finished_) return;
+  if (finished()) return;
+  if (compressor_ != nullptr) {
+    compressor_->send(std::move(chunk));
+  } else {
+    queue(std::move(chunk));
+  }
+}
+
+void Stream::queue(std::shared_ptr<const Chunk> chunk) {
   if (!begun_) begin_usual();
-  for (const std::span<const uint8_t> span : chunk->spans) queued_bytes_ += span.size();
+  queued_bytes_ += chunk->byte_size();
   queue_.push_back(std::move(chunk));
   if (std::exchange(deferred_, false)) nghttp2_session_resume_data(session_->session(), id_);
   session_->want_flush();
 }
 
 void Stream::end(std::vector<Field> trailers) {
-  if (finished_) return;
+  if (finished()) return;
+  ending_ = true;
+  if (compressor_ == nullptr) {
+    end_now(std::move(trailers));
+    return;
+  }
+  compressor_->end(
+      [this, trailers = std::move(trailers)]() mutable { end_now(std::move(trailers)); });
+}
+
+void Stream::end_now(std::vector<Field> trailers) {
   finished_ = true;
   trailers_ = std::move(trailers);
   if (!begun_) {
@@ -96,7 +122,7 @@ void Stream::end(std::vector<Field> trailers) {
 
 void Stream::finish(protocol::grpc::StatusCode code, std::string_view message) {
   std::vector<Field> trailers;
-  if (!begun_) {
+  if (!begun_ && (compressor_ == nullptr || compressor_->waiting_bytes() == 0)) {
     trailers.push_back({":status", "200"});
     trailers.push_back({"content-type", "application/grpc"});
     trailers.push_back({"grpc-accept-encoding", "identity, deflate, gzip"});
@@ -113,6 +139,7 @@ void Stream::refuse(std::string_view http_status) {
 
 void Stream::reset(uint32_t error_code) {
   finished_ = true;
+  if (compressor_ != nullptr) compressor_->clear();
   if (session_->closed()) return;
   nghttp2_submit_rst_stream(session_->session(), NGHTTP2_FLAG_NONE, id_, error_code);
   session_->want_flush();
@@ -139,8 +166,18 @@ bool Stream::submit_trailers() {
   return true;
 }
 
+bool Stream::stalled(uint32_t now_s, uint32_t timeout_s) {
+  if (queued_bytes_ == 0 || stall_mark_s_ == 0 || moved_bytes_ >= kMinProgressBytes) {
+    stall_mark_s_ = queued_bytes_ == 0 ? 0 : now_s;
+    moved_bytes_ = 0;
+    return false;
+  }
+  return now_s - stall_mark_s_ >= timeout_s;
+}
+
 void Stream::write_to(Outbox* outbox, size_t length) {
   queued_bytes_ -= length;
+  moved_bytes_ += length;
   const size_t taken = length;
   while (length > 0 || (!queue_.empty() && span_ == queue_.front()->spans.size())) {
     const std::shared_ptr<const Chunk>& chunk = queue_.front();

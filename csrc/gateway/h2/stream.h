@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "gateway/h2/call.h"
+#include "gateway/h2/chunk.h"
+#include "gateway/h2/message_compressor.h"
 #include "gateway/h2/outbox.h"
 #include "protocol/grpc/status.h"
 
@@ -25,12 +27,6 @@ class Session;
 struct Field {
   std::string name;
   std::string value;
-};
-
-// A part of an answer. Whoever makes it keeps the bytes that `spans` name alive as long as itself.
-struct Chunk {
-  virtual ~Chunk() = default;
-  std::vector<std::span<const uint8_t>> spans;
 };
 
 class Stream {
@@ -52,18 +48,28 @@ class Stream {
   // The answer's head, if it is not gRPC's usual one.
   void begin(const std::vector<Field>& head);
   void send(std::shared_ptr<const Chunk> chunk);
+  // Each chunk is one message, and is sent in this encoding from here on. Before the first one.
+  void compress(Encoding encoding);
   // The end of the answer, with these trailers.
   void end(std::vector<Field> trailers);
   void finish(protocol::grpc::StatusCode code, std::string_view message);
   // An answer of HTTP's, not gRPC's.
   void refuse(std::string_view http_status);
   void reset(uint32_t error_code);
-  bool finished() const { return finished_; }
-  size_t queued_bytes() const { return queued_bytes_; }
+  bool finished() const { return ending_ || finished_; }
+  size_t queued_bytes() const {
+    return queued_bytes_ + (compressor_ ? compressor_->waiting_bytes() : 0);
+  }
+
+  size_t queued_chunks() const {
+    return queue_.size() + (compressor_ ? compressor_->waiting() : 0);
+  }
 
   // --- for the session ---
   // nghttp2 asks how much of the next `length` bytes there is.
   ssize_t ready(size_t length, uint32_t* flags);
+  // Once a second: whether the client has taken next to nothing of what waits for it, for `timeout_s`.
+  bool stalled(uint32_t now_s, uint32_t timeout_s);
   // The frame with these bytes goes out.
   void write_to(Outbox* outbox, size_t length);
   int32_t id() const { return id_; }
@@ -77,19 +83,26 @@ class Stream {
 
  private:
   void begin_usual();
+  void queue(std::shared_ptr<const Chunk> chunk);
+  void end_now(std::vector<Field> trailers);
   void submit_head(std::span<const nghttp2_nv> head);
   bool submit_trailers();
 
   Session* session_;
   const int32_t id_;
   bool begun_ = false;
-  bool finished_ = false;
+  bool ending_ = false;    // end() was called
+  bool finished_ = false;  // nothing comes behind what is queued
   bool deferred_ = false;  // nghttp2 waits for more of the answer
   std::vector<Field> trailers_;
+  Encoding encoding_ = Encoding::kIdentity;
+  std::unique_ptr<MessageCompressor> compressor_;
   std::deque<std::shared_ptr<const Chunk>> queue_;
   size_t span_ = 0;         // in the first chunk
   size_t span_offset_ = 0;  // in that span
   size_t queued_bytes_ = 0;
+  uint32_t stall_mark_s_ = 0;  // the time of the last look that saw it move; 0: nothing waits
+  size_t moved_bytes_ = 0;     // since then
 };
 
 nghttp2_nv field_view(std::string_view name, std::string_view value);

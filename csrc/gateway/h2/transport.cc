@@ -1,8 +1,6 @@
 // Reading into nghttp2, and writing what it and the streams have.
 #include "gateway/h2/transport.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 
@@ -15,8 +13,12 @@ constexpr size_t kOutboxBytes = 1 << 18;  // as much is made ready ahead of the 
 
 }  // namespace
 
-Transport::Transport(Host* host, FlushQueue* queue, base::UniqueFd fd)
-    : host_(host), queue_(queue), fd_(std::move(fd)) {}
+Transport::Transport(Host* host, FlushQueue* queue, Socket socket)
+    : host_(host),
+      queue_(queue),
+      socket_(std::move(socket)),
+      // OpenSSL may have read what no event will tell of.
+      readable_(socket_.encrypted()) {}
 
 Transport::~Transport() {
   host_->loop.forget(this);
@@ -25,7 +27,7 @@ Transport::~Transport() {
 }
 
 base::Status Transport::watch() {
-  return host_->loop.watch(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, this);
+  return host_->loop.watch(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, this);
 }
 
 void Transport::on_events(uint32_t events) {
@@ -47,22 +49,35 @@ void Transport::read() {
     }
     // A peer that makes us write (pings, settings) and does not read is not read from either.
     if (blocked_ && outbox_.unsent() > kOutboxBytes) return;
-    ++host_->counters.recv_calls;
-    const ssize_t size = ::recv(fd_.get(), host_->read_buffer.data(), host_->read_buffer.size(), 0);
-    if (size > 0) {
-      readable_ = static_cast<size_t>(size) == host_->read_buffer.size() || ended_;
-      feed(
-          {reinterpret_cast<const uint8_t*>(host_->read_buffer.data()), static_cast<size_t>(size)});
-      continue;
-    }
-    if (size < 0 && errno == EINTR) continue;
+    const ssize_t size = receive();
+    if (size > 0 || (size < 0 && errno == EINTR)) continue;
     readable_ = false;
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     close();  // gRPC's clients do not close one half
   }
 }
 
+// One read: a large message's bytes to where they belong, everything else through the read buffer.
+ssize_t Transport::receive() {
+  size_t behind = host_->read_buffer.size();
+  const std::span<uint8_t> place = window(&behind);
+  const iovec parts[] = {{place.data(), place.size()}, {host_->read_buffer.data(), behind}};
+  const std::span<const iovec> all(parts);
+  bool emptied = false;
+  ++host_->counters.recv_calls;
+  const ssize_t size = socket_.receive(all.subspan(place.empty() ? 1 : 0), &emptied);
+  if (size <= 0) return size;
+  readable_ = !emptied;
+  const size_t placed = std::min(place.size(), static_cast<size_t>(size));
+  if (placed > 0) feed(place.first(placed));
+  const size_t rest = static_cast<size_t>(size) - placed;
+  if (rest > 0 && !failed_)
+    feed({reinterpret_cast<const uint8_t*>(host_->read_buffer.data()), rest});
+  return size;
+}
+
 void Transport::feed(std::span<const uint8_t> bytes) {
+  passing(bytes);
   const ssize_t used = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
   if (used < 0) failed_ = true;
   want_flush();
@@ -88,7 +103,7 @@ void Transport::flush() {
       outbox_.append(bytes, static_cast<size_t>(size));
     }
     if (outbox_.unsent() == 0) break;
-    switch (outbox_.flush(fd_.get(), &host_->counters)) {
+    switch (outbox_.flush(&socket_, &host_->counters)) {
       case Outbox::Result::kDead:
         close();
         return;
@@ -124,8 +139,8 @@ void Transport::sweep_writes(uint32_t now_s) {
 
 void Transport::close() {
   if (closed()) return;
-  host_->loop.unwatch(fd_.get());
-  fd_.reset();
+  host_->loop.unwatch(socket_.fd());
+  socket_.close();
   outbox_.clear();
   on_closed();
 }

@@ -10,10 +10,10 @@
 #include <span>
 #include <vector>
 
-#include "base/fd.h"
 #include "gateway/h2/outbox.h"
 #include "gateway/host.h"
 #include "gateway/loop.h"
+#include "gateway/socket.h"
 
 namespace pyserver::gateway::h2 {
 
@@ -23,7 +23,7 @@ using FlushQueue = std::vector<Transport*>;
 
 class Transport : public Watcher {
  public:
-  Transport(Host* host, FlushQueue* queue, base::UniqueFd fd);
+  Transport(Host* host, FlushQueue* queue, Socket socket);
   ~Transport() override;
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
@@ -36,12 +36,20 @@ class Transport : public Watcher {
   // Once a second: a peer that takes nothing for too long is given up.
   void sweep_writes(uint32_t now_s);
 
-  bool closed() const { return !fd_.valid(); }
+  bool closed() const { return !socket_.valid(); }
   nghttp2_session* session() const { return session_; }
   Outbox& outbox() { return outbox_; }
 
  protected:
   void feed(std::span<const uint8_t> bytes);
+  // Where the next bytes of the socket may be put instead of the read buffer; they are fed from there. Empty: nowhere else.
+  // *behind is how many bytes more may be read at once.
+  virtual std::span<uint8_t> window(size_t* behind) {
+    static_cast<void>(behind);
+    return {};
+  }
+  // What is about to be fed.
+  virtual void passing(std::span<const uint8_t> bytes) { static_cast<void>(bytes); }
   // After the descriptor was closed: what depends on the connection ends.
   virtual void on_closed() = 0;
   void own_session(nghttp2_session* session) { session_ = session; }
@@ -49,16 +57,16 @@ class Transport : public Watcher {
 
  private:
   void read();
+  ssize_t receive();
 
   Host* host_;
   FlushQueue* queue_;
-  base::UniqueFd fd_;
+  Socket socket_;
   nghttp2_session* session_ = nullptr;
   Outbox outbox_;
   bool queued_ = false;
   bool readable_ = false;
   bool blocked_ = false;  // the peer does not take what we have for it
-  bool ended_ = false;    // the peer will send no more
   bool failed_ = false;   // nghttp2 gave up: what it still has to say is written, then we close
   size_t unsent_mark_ = 0;
   uint32_t write_deadline_s_ = 0;

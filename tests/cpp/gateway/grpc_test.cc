@@ -4,41 +4,6 @@
 namespace pyserver::gateway::testing {
 namespace {
 
-constexpr const char* kInfer = "/inference.GRPCInferenceService/ModelInfer";
-constexpr const char* kStream = "/inference.GRPCInferenceService/ModelStreamInfer";
-const std::string kData = std::string("\0\0\x80\x3f\0\0\0\x40", 8);
-
-class GrpcTest : public GatewayTest {
- protected:
-  void go(H2Client* client, int turns = 12) {
-    for (int turn = 0; turn < turns; ++turn) {
-      client->flush();
-      gateway->turn(0);
-      if (core != nullptr) core->poll();
-      client->read();
-    }
-  }
-  H2Client::Answer call(H2Client* client, const std::string& message, const char* path = kInfer) {
-    const int32_t id = client->open(path);
-    client->write(id, framed(message), true);
-    go(client);
-    return client->answers[id];
-  }
-  void serve_decoupled() {
-    std::string model = kModel;
-    model.replace(model.find("\"name\":\"m\""), 10, "\"name\":\"d\"");
-    model.replace(model.find("\"handle\":5"), 10, "\"handle\":6");
-    model.replace(model.find("\"decoupled\":false"), 17, "\"decoupled\":true");
-    EXPECT_OK(gateway->apply_model(model));
-  }
-  void final_without_tensors(uint64_t ticket) {
-    shm::Reply record;
-    record.flags = shm::kFinal | shm::kReleasedFlag | shm::kEmpty;
-    record.ticket = ticket;
-    core->send(record);
-  }
-};
-
 TEST_F(GrpcTest, a_request_is_answered_with_its_own_bytes) {
   H2Client client(connect());
   const auto answer = call(&client, infer_message(kData, "m", "7"));
