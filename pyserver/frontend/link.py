@@ -58,7 +58,7 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
 def tls_context(settings: Settings, protocol: str) -> TlsContext | None:
     """What the listeners of "http" or "grpc" show their clients; None without TLS.
 
-    Both offer both protocols by ALPN, as both take both without TLS.
+    Both offer by ALPN whatever protocol is allowed, as both take it without TLS.
     """
     files = settings.tls(protocol)
     if files is None:

@@ -14,7 +14,7 @@ from pyserver.supervisor.unix_socket import bind_unix, is_unix
 @dataclass(frozen=True, slots=True)
 class Listening:
     """`sockets[i]` are frontend i's, by protocol ("http", "grpc"); so are `addresses`, as clients
-    write them; in `settings` port 0 has become a real one.
+    write them. In `settings` port 0 has become a real one.
     """
 
     settings: Settings
@@ -22,7 +22,7 @@ class Listening:
     addresses: Mapping[str, str]
 
     def close(self) -> None:
-        """Closes all that are still open."""
+        """Closes every socket; connections that wait in them are reset."""
         _close(self.sockets)
 
 

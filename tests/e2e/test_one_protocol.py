@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tritonclient.http as http_client
 
 from bench.targets.pyserver import Pyserver
 from tests.crash.processes import processes_by_role
+from tests.e2e.certificates import make_certificates
 from tests.e2e.conftest import REPOSITORIES
 from tests.waiting import wait_until
 
@@ -24,11 +26,11 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 @contextlib.contextmanager
-def served(log: Path, flag: str) -> Iterator[Pyserver]:
+def served(log: Path, *flags: str) -> Iterator[Pyserver]:
     running = Pyserver(log)
     running.start(
         REPOSITORIES[1],
-        extra=["--model-control-mode=explicit", f"--load-model={MODEL}", flag],
+        extra=["--model-control-mode=explicit", f"--load-model={MODEL}", *flags],
     )
     try:
         wait_until(lambda: "s after the start" in log.read_text(), timeout_s=60, what="start")
@@ -114,3 +116,26 @@ def test_http_alone_does_not_speak_http2(http_only: Pyserver) -> None:
             grpc.StatusCode.UNAVAILABLE,
             grpc.StatusCode.DEADLINE_EXCEEDED,
         )
+
+
+@pytest.mark.parametrize(("off", "agreed"), [("http", "h2"), ("grpc", "http/1.1")])
+def test_tls_offers_only_what_is_served(tmp_path: Path, off: str, agreed: str) -> None:
+    certificates = make_certificates(tmp_path)
+    on = "grpc" if off == "http" else "http"
+    flags = (
+        f"--allow-{off}=false",
+        f"--{on}-use-ssl=true",
+        f"--{on}-server-cert={certificates.server.certificate}",
+        f"--{on}-server-key={certificates.server.key}",
+    )
+    with served(tmp_path / "log", *flags) as running:
+        assert running.ports is not None
+        context = ssl.create_default_context(cafile=str(certificates.root))
+        context.set_alpn_protocols(["h2", "http/1.1"] if off == "grpc" else ["http/1.1", "h2"])
+        with (
+            socket.create_connection(
+                ("127.0.0.1", getattr(running.ports, on)), timeout=10
+            ) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            assert client.selected_alpn_protocol() == agreed
