@@ -139,6 +139,7 @@ void Gateway::turn(int max_wait_ms) {
     link_.wake();
   }
   update_time();
+  inflated_bytes = 0;
   loop.dispatch();
   const bool records = take_records();
   grpc_.end_overdue(now_ns);

@@ -53,6 +53,7 @@ struct Host {
   uint64_t now_ns = 0;  // of this turn
   uint32_t now_s = 0;
   bool draining = false;
+  uint64_t inflated_bytes = 0;  // in this turn
   std::array<char, kReadBytes> read_buffer;
 
   // Who takes the request; nullptr: *refusal says what to answer.

@@ -49,7 +49,12 @@ void InferCall::take(std::span<const uint8_t> bytes) {
 base::Status InferCall::take_part(std::span<const uint8_t> bytes) {
   RequestBody& body = request_->body;
   Counters& counters = requests_->host()->counters;
-  if (bytes.data() != body.window().data()) return body.take(bytes, &counters.copied_bytes);
+  if (bytes.data() != body.window().data()) {
+    const uint64_t before = body.size();
+    base::Status status = body.take(bytes, &counters.copied_bytes);
+    if (prefix_[0] != 0) requests_->host()->inflated_bytes += body.size() - before;
+    return status;
+  }
   body.received(bytes.size());  // it is there already
   counters.region_bytes += bytes.size();
   return {};

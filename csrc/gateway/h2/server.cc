@@ -84,7 +84,7 @@ bool Server::admits(Stream* stream, Handler* handler) const {
     case Verdict::kUnknown:
       break;
   }
-  stream->finish(StatusCode::kUnimplemented, "Method not found!");  // grpcio's text
+  stream->finish(StatusCode::kUnimplemented, {});  // as Triton, without a text
   return false;
 }
 

@@ -54,7 +54,9 @@ void Session::start(std::span<const uint8_t> received) {
 }
 
 Stream* Session::open(int32_t id) {
+  constexpr size_t kUsualFields = 8;
   auto stream = std::make_unique<Stream>(this, id);
+  stream->fields.reserve(kUsualFields);
   Stream* const made = stream.get();
   made->list_index = streams_.size();
   streams_.push_back(std::move(stream));

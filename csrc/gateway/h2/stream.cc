@@ -23,6 +23,13 @@ std::vector<nghttp2_nv> views_of(const std::vector<Field>& fields) {
   return views;
 }
 
+// Of texts that are never freed, which nghttp2 need not copy.
+nghttp2_nv fixed_field(std::string_view name, std::string_view value) {
+  nghttp2_nv made = field_view(name, value);
+  made.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+  return made;
+}
+
 std::string number_of(protocol::grpc::StatusCode code) {
   return std::to_string(static_cast<int>(code));
 }
@@ -64,10 +71,10 @@ void Stream::begin(const std::vector<Field>& head) {
 
 void Stream::begin_usual() {
   const nghttp2_nv head[] = {
-      field_view(":status", "200"),
-      field_view("content-type", "application/grpc"),
-      field_view("grpc-accept-encoding", "identity, deflate, gzip"),
-      field_view("grpc-encoding", encoding_name(encoding_)),
+      fixed_field(":status", "200"),
+      fixed_field("content-type", "application/grpc"),
+      fixed_field("grpc-accept-encoding", "identity, deflate, gzip"),
+      fixed_field("grpc-encoding", encoding_name(encoding_)),
   };
   submit_head(std::span(head).first(encoding_ == Encoding::kIdentity ? 3 : 4));
 }
@@ -121,7 +128,13 @@ void Stream::end_now(std::vector<Field> trailers) {
 }
 
 void Stream::finish(protocol::grpc::StatusCode code, std::string_view message) {
+  if (finished()) return;
   std::vector<Field> trailers;
+  ok_ = begun_ && code == protocol::grpc::StatusCode::kOk;
+  if (ok_) {
+    end({});
+    return;
+  }
   if (!begun_ && (compressor_ == nullptr || compressor_->waiting_bytes() == 0)) {
     trailers.push_back({":status", "200"});
     trailers.push_back({"content-type", "application/grpc"});
@@ -160,6 +173,11 @@ ssize_t Stream::ready(size_t length, uint32_t* flags) {
 }
 
 bool Stream::submit_trailers() {
+  if (ok_) {  // nearly always
+    const nghttp2_nv ok = fixed_field("grpc-status", "0");
+    nghttp2_submit_trailer(session_->session(), id_, &ok, 1);
+    return true;
+  }
   if (trailers_.empty()) return false;
   const std::vector<nghttp2_nv> views = views_of(trailers_);
   nghttp2_submit_trailer(session_->session(), id_, views.data(), views.size());
@@ -175,15 +193,27 @@ bool Stream::stalled(uint32_t now_s, uint32_t timeout_s) {
   return now_s - stall_mark_s_ >= timeout_s;
 }
 
+void Stream::pop_chunk() {
+  constexpr size_t kTidyAt = 256;
+  queue_[first_++].reset();
+  span_ = 0;
+  if (first_ == queue_.size()) {
+    queue_.clear();
+    first_ = 0;
+  } else if (first_ >= kTidyAt && 2 * first_ >= queue_.size()) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(first_));
+    first_ = 0;
+  }
+}
+
 void Stream::write_to(Outbox* outbox, size_t length) {
   queued_bytes_ -= length;
   moved_bytes_ += length;
   const size_t taken = length;
-  while (length > 0 || (!queue_.empty() && span_ == queue_.front()->spans.size())) {
-    const std::shared_ptr<const Chunk>& chunk = queue_.front();
+  while (length > 0 || (queued_chunks_left() > 0 && span_ == queue_[first_]->spans.size())) {
+    const std::shared_ptr<const Chunk>& chunk = queue_[first_];
     if (span_ == chunk->spans.size()) {
-      queue_.pop_front();
-      span_ = 0;
+      pop_chunk();
       continue;
     }
     const std::span<const uint8_t> rest = chunk->spans[span_].subspan(span_offset_);

@@ -7,7 +7,6 @@
 #include <nghttp2/nghttp2.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -62,7 +61,7 @@ class Stream {
   }
 
   size_t queued_chunks() const {
-    return queue_.size() + (compressor_ ? compressor_->waiting() : 0);
+    return queued_chunks_left() + (compressor_ ? compressor_->waiting() : 0);
   }
 
   // --- for the session ---
@@ -87,6 +86,8 @@ class Stream {
   void end_now(std::vector<Field> trailers);
   void submit_head(std::span<const nghttp2_nv> head);
   bool submit_trailers();
+  size_t queued_chunks_left() const { return queue_.size() - first_; }
+  void pop_chunk();
 
   Session* session_;
   const int32_t id_;
@@ -94,11 +95,13 @@ class Stream {
   bool ending_ = false;    // end() was called
   bool finished_ = false;  // nothing comes behind what is queued
   bool deferred_ = false;  // nghttp2 waits for more of the answer
+  bool ok_ = false;        // the trailers say no more than that
   std::vector<Field> trailers_;
   Encoding encoding_ = Encoding::kIdentity;
   std::unique_ptr<MessageCompressor> compressor_;
-  std::deque<std::shared_ptr<const Chunk>> queue_;
-  size_t span_ = 0;         // in the first chunk
+  std::vector<std::shared_ptr<const Chunk>> queue_;
+  size_t first_ = 0;        // chunk of the queue
+  size_t span_ = 0;         // in that chunk
   size_t span_offset_ = 0;  // in that span
   size_t queued_bytes_ = 0;
   uint32_t stall_mark_s_ = 0;  // the time of the last look that saw it move; 0: nothing waits

@@ -9,6 +9,7 @@ namespace pyserver::gateway::h2 {
 namespace {
 
 constexpr size_t kReadsPerTurn = 16;
+constexpr uint64_t kInflatedPerTurn = 4u << 20;  // a few bytes may become many
 constexpr size_t kOutboxBytes = 1 << 18;  // as much is made ready ahead of the socket
 
 }  // namespace
@@ -43,7 +44,7 @@ void Transport::on_events(uint32_t events) {
 
 void Transport::read() {
   for (size_t count = 0; readable_ && !closed() && !failed_; ++count) {
-    if (count == kReadsPerTurn) {
+    if (count == kReadsPerTurn || (count > 0 && host_->inflated_bytes > kInflatedPerTurn)) {
       host_->loop.again(this);
       return;
     }

@@ -122,7 +122,7 @@ TEST_F(PolicyTest, an_unknown_method_never_reaches_core) {
                                  "/inference.GRPCInferenceService/ModelInfer?x", "/v2"}) {
     const auto answer = call(&client, path);
     EXPECT_EQ(answer.status(), "12") << path;
-    EXPECT_EQ(answer.message(), "Method not found!") << path;
+    EXPECT_EQ(answer.message(), "") << path;
   }
   EXPECT_EQ(gateway->snapshot().proxied, 0u);
 }
