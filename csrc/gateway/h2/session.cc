@@ -49,7 +49,7 @@ void Session::start(std::span<const uint8_t> received) {
 }
 
 Stream* Session::open(int32_t id) {
-  auto stream = std::make_unique<Stream>(this, id);
+  auto stream = std::make_unique<Stream>(this, id, host()->now_s);
   Stream* const made = stream.get();
   made->list_index = streams_.size();
   streams_.push_back(std::move(stream));
@@ -139,21 +139,46 @@ void Session::sweep(uint32_t now_s) {
   }
 }
 
-// Clients end overdue calls themselves, and to the millisecond; this is for those that cannot any
-// more. A message that stops in the middle holds memory, so it must go on.
+// Clients end overdue calls themselves, and to the millisecond; this is for those that cannot any more.
 void Session::end_overdue(uint32_t now_s) {
   using protocol::grpc::StatusCode;
   for (const auto& stream : streams_) {
-    if (stream->finished()) continue;
-    const bool overdue = stream->deadline_ns > 0 && stream->deadline_ns <= host()->now_ns;
-    const bool stuck = stream->call != nullptr && stream->call->waits_for_bytes() &&
-                       now_s - stream->heard_s >= host()->settings.body_timeout_s;
-    if (!overdue && !stuck) continue;
-    ++host()->counters.timeouts;
-    stream->finish(StatusCode::kDeadlineExceeded,
-                   overdue ? "Deadline Exceeded" : "the request message did not arrive in time");
-    if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
+    if (end_stalled(stream.get(), now_s)) {
+      ++host()->counters.timeouts;
+      if (given_up_) return;
+    } else if (!stream->finished() && stream->deadline_ns > 0 &&
+               stream->deadline_ns <= host()->now_ns) {
+      ++host()->counters.timeouts;
+      stream->finish(StatusCode::kDeadlineExceeded, "Deadline Exceeded");
+      if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
+    }
   }
+}
+
+// Half a head stops the whole connection; half a message and an answer that is not taken hold memory. So each of them must go on.
+bool Session::end_stalled(Stream* stream, uint32_t now_s) {
+  const GatewaySettings& limits = host()->settings;
+  if (stream->queued_bytes() == 0) {
+    stream->outgoing.restart(now_s);
+  } else if (stream->outgoing.stalled(now_s, limits.write_timeout_s)) {
+    stream->reset(NGHTTP2_CANCEL);
+    return true;
+  }
+  if (stream->finished()) return false;
+  if (stream->call == nullptr) {
+    if (!stream->incoming.stalled(now_s, limits.head_timeout_s)) return false;
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "the head of a request did not arrive in time");
+    return true;
+  }
+  if (!stream->call->waits_for_bytes()) {
+    stream->incoming.restart(now_s);
+    return false;
+  }
+  if (!stream->incoming.stalled(now_s, limits.body_timeout_s)) return false;
+  stream->finish(protocol::grpc::StatusCode::kDeadlineExceeded,
+                 "the request message did not arrive in time");
+  if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);
+  return true;
 }
 
 void Session::heard() {

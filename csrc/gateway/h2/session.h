@@ -33,6 +33,7 @@ class Session final : public Transport {
   void drain();
   void sweep(uint32_t now_s);
   size_t stream_count() const { return streams_.size(); }
+  uint32_t now_s() const { return host()->now_s; }
 
   size_t list_index = 0;
 
@@ -47,6 +48,7 @@ class Session final : public Transport {
   void heard();
   void keep_alive(uint32_t now_s);
   void end_overdue(uint32_t now_s);
+  bool end_stalled(Stream* stream, uint32_t now_s);
   void gone(Stream* stream);
   void remove(Stream* stream);
   bool count_ping();

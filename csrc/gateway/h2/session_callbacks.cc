@@ -77,11 +77,11 @@ struct Session::Callbacks {
   }
 
   static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes,
-                           size_t size, void* user_data) {
+                           size_t size, void*) {
     // The connection's window is for all streams; what one of them may hold back is its own.
     nghttp2_session_consume_connection(session, size);
     Stream* const stream = stream_of(session, id);
-    if (stream != nullptr) stream->heard_s = self(user_data)->host()->now_s;
+    if (stream != nullptr) stream->incoming.moved(size);
     if (stream != nullptr && stream->call != nullptr && !stream->finished()) {
       stream->call->take({bytes, size});
     } else {
@@ -106,7 +106,9 @@ struct Session::Callbacks {
     constexpr size_t kFrameHeadBytes = 9;
     Outbox& outbox = self(user_data)->outbox();
     outbox.append(head, kFrameHeadBytes);
-    static_cast<Stream*>(source->ptr)->write_to(&outbox, length);
+    auto* const stream = static_cast<Stream*>(source->ptr);
+    stream->outgoing.moved(length);
+    stream->write_to(&outbox, length);
     return 0;
   }
 

@@ -43,6 +43,8 @@ std::string_view Stream::field(std::string_view name) const {
   return {};
 }
 
+void Stream::message_came() { incoming.restart(session_->now_s()); }
+
 void Stream::consume(size_t bytes) {
   if (bytes == 0 || session_->closed()) return;
   nghttp2_session_consume_stream(session_->session(), id_, bytes);

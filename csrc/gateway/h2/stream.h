@@ -16,6 +16,7 @@
 
 #include "gateway/h2/call.h"
 #include "gateway/h2/outbox.h"
+#include "gateway/h2/progress.h"
 #include "protocol/grpc/status.h"
 
 namespace pyserver::gateway::h2 {
@@ -35,7 +36,8 @@ struct Chunk {
 
 class Stream {
  public:
-  Stream(Session* session, int32_t id) : session_(session), id_(id) {}
+  Stream(Session* session, int32_t id, uint32_t now_s)
+      : incoming(now_s), outgoing(now_s), session_(session), id_(id) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -47,6 +49,8 @@ class Stream {
   std::string_view field(std::string_view name) const;
 
   // --- for the call ---
+  // A message is complete; the next one has its own time.
+  void message_came();
   // Room for as many bytes of the request again.
   void consume(size_t bytes);
   // The answer's head, if it is not gRPC's usual one.
@@ -71,7 +75,8 @@ class Stream {
 
   std::unique_ptr<Call> call;
   bool input_ended = false;
-  uint32_t heard_s = 0;      // when bytes of the request came last
+  Progress incoming;         // of the head, then of the message under way
+  Progress outgoing;         // of the answer
   uint64_t deadline_ns = 0;  // of the client's grpc-timeout; 0: none
   size_t list_index = 0;
 
