@@ -59,7 +59,14 @@ Stream* Session::open(int32_t id) {
 
 void Session::head_complete(Stream* stream) {
   ++host()->counters.requests;
-  if (stream->method != "POST") {
+  stream->incoming.restart(host()->now_s);
+  if (stream->head_bytes > host()->settings.max_head_bytes) {
+    ++host()->counters.malformed;
+    stream->finish(protocol::grpc::StatusCode::kResourceExhausted,
+                   "the request's headers are larger than " +
+                       std::to_string(host()->settings.max_head_bytes) +
+                       " bytes; see --http-max-header-size");
+  } else if (stream->method != "POST") {
     stream->refuse("405");
   } else if (!stream->field("content-type").starts_with("application/grpc")) {
     stream->refuse("415");

@@ -31,9 +31,8 @@ struct Session::Callbacks {
     if (stream == nullptr) return 0;
     constexpr size_t kFieldBytes = 32;  // what HTTP/2 counts for each field beside its texts
     stream->head_bytes += name_size + value_size + kFieldBytes;
-    if (stream->head_bytes > self(user_data)->host()->settings.max_head_bytes) {
-      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
+    // The rest is only decoded; head_complete() refuses it.
+    if (stream->head_bytes > self(user_data)->host()->settings.max_head_bytes) return 0;
     const std::string_view key(reinterpret_cast<const char*>(name), name_size);
     const std::string_view text(reinterpret_cast<const char*>(value), value_size);
     if (key == ":method") {
