@@ -16,6 +16,14 @@ uint64_t saturated_sum(uint64_t left, uint64_t right) {
   return left > UINT64_MAX - right ? UINT64_MAX : left + right;
 }
 
+// As gRPC wants it: "application/grpc", and perhaps a format or a parameter. gRPC-Web is another protocol.
+bool is_grpc(std::string_view content_type) {
+  constexpr std::string_view kGrpc = "application/grpc";
+  if (!content_type.starts_with(kGrpc)) return false;
+  content_type.remove_prefix(kGrpc.size());
+  return content_type.empty() || content_type[0] == '+' || content_type[0] == ';';
+}
+
 }  // namespace
 
 Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::UniqueFd fd)
@@ -68,7 +76,7 @@ void Session::head_complete(Stream* stream) {
                        " bytes; see --http-max-header-size");
   } else if (stream->method != "POST") {
     stream->refuse("405");
-  } else if (!stream->field("content-type").starts_with("application/grpc")) {
+  } else if (!is_grpc(stream->field("content-type"))) {
     stream->refuse("415");
   } else {
     const auto timeout_ns = protocol::grpc::parse_timeout_ns(stream->field("grpc-timeout"));
