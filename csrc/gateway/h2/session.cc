@@ -12,6 +12,14 @@ constexpr uint32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
 constexpr uint32_t kMaxFrameBytes = 1 << 16;
 
+// Streams that come to nothing, reset by the client or by us for its faults. A client may well cancel all that it has under way; one
+// who opens streams only to have them reset costs more than he asks for (CVE-2023-44487, CVE-2025-8671).
+constexpr uint64_t kResets = 10000;
+constexpr uint64_t kResetsPerSecond = 100;
+// Frames that bring nothing. An ordinary client sends two or three for each frame of data that it gets or sends.
+constexpr uint64_t kIdleFrames = 10000;
+constexpr uint64_t kIdleFramesPerSecond = 1000;
+
 uint64_t saturated_sum(uint64_t left, uint64_t right) {
   return left > UINT64_MAX - right ? UINT64_MAX : left + right;
 }
@@ -31,10 +39,14 @@ Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, base::Unique
       owner_(owner),
       idle_since_s_(host->now_s),
       opened_s_(host->now_s),
-      heard_s_(host->now_s) {
+      heard_s_(host->now_s),
+      resets_(kResets, kResetsPerSecond),
+      idle_frames_(kIdleFrames, kIdleFramesPerSecond) {
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
+  // Ours counts more than resets by the client, and says ENHANCE_YOUR_CALM.
+  nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
   nghttp2_session* session = nullptr;
   nghttp2_session_server_new2(&session, callbacks(), static_cast<Transport*>(this), option);
   nghttp2_option_del(option);
@@ -103,6 +115,16 @@ void Session::remove(Stream* stream) {
   streams_.pop_back();
 }
 
+void Session::count_reset() {
+  if (!resets_.spend(host()->now_ns))
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too many streams were reset");
+}
+
+void Session::count_idle_frame() {
+  if (!idle_frames_.spend(host()->now_ns))
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
+}
+
 // gRPC's rule: pings may come often only while something else is going on.
 bool Session::count_ping() {
   const GrpcSettings& limits = host()->settings.grpc;
@@ -113,6 +135,17 @@ bool Session::count_ping() {
     return true;
   }
   return limits.max_ping_strikes == 0 || ++ping_strikes_ <= limits.max_ping_strikes;
+}
+
+void Session::begin_frame(const nghttp2_frame_hd& head) {
+  if (head.type != NGHTTP2_HEADERS) return;
+  if (head.stream_id > highest_id_) {
+    ids_skipped_ |= head.stream_id != highest_id_ + 2;
+    highest_id_ = head.stream_id;
+  } else if (ids_skipped_ && nghttp2_session_find_stream(session(), head.stream_id) == nullptr) {
+    // nghttp2 takes every lower number for a stream that has ended and waits in vain with its client.
+    give_up(NGHTTP2_PROTOCOL_ERROR, "the number of a new stream is lower than another's");
+  }
 }
 
 void Session::give_up(uint32_t error_code, std::string_view why) {
