@@ -98,7 +98,7 @@ base::Status RequestBody::append(std::span<const uint8_t> bytes) {
 
 base::Status RequestBody::grow(uint64_t needed) {
   const std::optional<uint64_t> old = block_;
-  const uint64_t wanted = std::max(kFirstBlock, 2 * capacity_);
+  const uint64_t wanted = std::min(limit_, std::max(kFirstBlock, 2 * capacity_));
   base::Status status = allocate(pad_ + std::max(needed, wanted) + kPadding);
   if (!status.ok() && wanted > needed)
     status = allocate(pad_ + needed + kPadding);  // at least what is there

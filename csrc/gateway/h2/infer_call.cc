@@ -19,8 +19,22 @@ InferCall::InferCall(Stream* stream, InferRequests* requests)
 
 void InferCall::take(std::span<const uint8_t> bytes) {
   withheld_ += bytes.size();
+  const size_t used = waiting_.empty() ? parse(bytes) : 0;
+  waiting_.append(reinterpret_cast<const char*>(bytes.data()) + used, bytes.size() - used);
+  if (!full()) resume();
+}
+
+void InferCall::input_ended() {
+  ended_ = true;
+  if (waiting_.empty()) all_received();
+}
+
+// How much of it is done with; all of it when the call is over.
+size_t InferCall::parse(std::span<const uint8_t> bytes) {
+  const size_t whole = bytes.size();
   while (!bytes.empty() && !broken_ && !stream_->finished()) {
     if (request_ == nullptr) {
+      if (prefix_size_ == 0 && full()) return whole - bytes.size();
       const size_t step = std::min(bytes.size(), prefix_.size() - prefix_size_);
       std::copy_n(bytes.data(), step, prefix_.data() + prefix_size_);
       prefix_size_ += step;
@@ -33,16 +47,18 @@ void InferCall::take(std::span<const uint8_t> bytes) {
       bytes = bytes.subspan(step);
       if (!status.ok()) {
         broken_ = true;
+        request_.reset();  // not only when the client takes the answer
         broken(StatusCode::kResourceExhausted, status.message());
         break;
       }
     }
     if (left_ == 0) {
       prefix_size_ = 0;
+      stream_->message_came();
       message(std::exchange(request_, nullptr));
     }
   }
-  if (!full()) resume();
+  return whole;
 }
 
 // Of the message under way.
@@ -61,11 +77,24 @@ base::Status InferCall::take_part(std::span<const uint8_t> bytes) {
 }
 
 std::span<uint8_t> InferCall::window() {
-  if (request_ == nullptr || broken_ || stream_->finished()) return {};
+  if (request_ == nullptr || !waiting_.empty() || broken_ || stream_->finished()) return {};
   return request_->body.window();
 }
 
-void InferCall::resume() { stream_->consume(std::exchange(withheld_, 0)); }
+void InferCall::resume() {
+  if (!waiting_.empty()) {
+    const auto* const begin = reinterpret_cast<const uint8_t*>(waiting_.data());
+    waiting_at_ += parse({begin + waiting_at_, waiting_.size() - waiting_at_});
+    if (waiting_at_ == waiting_.size()) {
+      std::string().swap(waiting_);
+      waiting_at_ = 0;
+      if (ended_ && !stream_->finished()) all_received();
+    }
+  }
+  const size_t left = waiting_.size() - waiting_at_;
+  stream_->consume(withheld_ - left);
+  withheld_ = left;
+}
 
 // False: the call is over.
 bool InferCall::begin_message() {
@@ -96,7 +125,7 @@ bool InferCall::begin_message() {
                                    settings.grpc.max_message_bytes);
       return true;
     }
-    const base::Status status = request_->body.begin_exact(request_->session, left_, 0);
+    const base::Status status = make_room();
     if (status.ok()) return true;
     code = StatusCode::kResourceExhausted;
     text = status.message();
@@ -105,6 +134,19 @@ bool InferCall::begin_message() {
   request_.reset();
   broken(code, text);
   return false;
+}
+
+// What is announced is set aside at once only while there is plenty. Beyond that a message has room for what has come of it: whoever
+// announces much and sends little takes nothing from others.
+base::Status InferCall::make_room() {
+  const CoreSession& session = *request_->session;
+  const uint64_t used = session.allocator.used_bytes();
+  const uint64_t whole = session.region.size();
+  if (left_ > whole) return region_full(session, left_);
+  if (used == 0 || used + left_ <= whole / 2)
+    return request_->body.begin_exact(request_->session, left_, 0);
+  request_->body.begin_growing(request_->session, Encoding::kIdentity, 0, left_);
+  return {};
 }
 
 }  // namespace pyserver::gateway::h2

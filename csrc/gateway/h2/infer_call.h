@@ -22,14 +22,21 @@ class InferCall : public Call {
   InferCall(Stream* stream, InferRequests* requests);
   void take(std::span<const uint8_t> bytes) final;
   std::span<uint8_t> window() final;
-  bool waits_for_bytes() const final { return request_ != nullptr && withheld_ == 0; }
+  void input_ended() final;
+  bool waits_for_bytes() const final {
+    return withheld_ == 0 && (inside_message() || message_due());
+  }
 
  protected:
   // A whole message. More may follow.
   virtual void message(InferRef request) = 0;
+  // The client has half-closed, and all that came before has been seen.
+  virtual void all_received() = 0;
   // The bytes are not what they should be: the call is over.
   virtual void broken(protocol::grpc::StatusCode code, const std::string& text) = 0;
-  // Whether more bytes are wanted for now; resume() when there is room again.
+  // Whether the call is about nothing before a message comes.
+  virtual bool message_due() const { return false; }
+  // Whether no further message is wanted for now; resume() when there is room again.
   virtual bool full() const { return false; }
   void resume();
 
@@ -39,8 +46,10 @@ class InferCall : public Call {
   InferRequests* requests() const { return requests_; }
 
  private:
+  size_t parse(std::span<const uint8_t> bytes);
   bool begin_message();
   base::Status take_part(std::span<const uint8_t> bytes);
+  base::Status make_room();
 
   Stream* stream_;
   InferRequests* requests_;
@@ -49,6 +58,10 @@ class InferCall : public Call {
   size_t prefix_size_ = 0;
   uint64_t left_ = 0;    // of the message
   size_t withheld_ = 0;  // bytes that we have not said we have room for again
+  // What has come behind the last message that was wanted, at most a window: each message of it costs far more than its bytes.
+  std::string waiting_;
+  size_t waiting_at_ = 0;
+  bool ended_ = false;
   bool broken_ = false;
   InferRef request_;
 };

@@ -185,7 +185,7 @@ void InferStream::drained(size_t) {
   if (!full()) resume();
 }
 
-void InferStream::input_ended() {
+void InferStream::all_received() {
   input_ended_ = true;
   if (inside_message() && !over_) {
     broken(StatusCode::kInternal, "the last request message is cut short");

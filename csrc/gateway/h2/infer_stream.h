@@ -17,7 +17,6 @@ namespace pyserver::gateway::h2 {
 class InferStream final : public InferCall, private InferOwner {
  public:
   InferStream(Stream* stream, InferRequests* requests);
-  void input_ended() override;
   void drained(size_t bytes) override;
   void closed() override;
 
@@ -33,6 +32,7 @@ class InferStream final : public InferCall, private InferOwner {
   };
 
   void message(InferRef request) override;
+  void all_received() override;
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
   bool full() const override;
   void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,

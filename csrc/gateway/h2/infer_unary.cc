@@ -33,8 +33,8 @@ void InferUnary::broken(StatusCode code, const std::string& text) {
   stream()->finish(code, text);
 }
 
-void InferUnary::input_ended() {
-  if (request_ != nullptr || stream()->finished()) return;
+void InferUnary::all_received() {
+  if (stream()->finished() || (request_ != nullptr && !inside_message())) return;
   broken(StatusCode::kInternal,
          inside_message() ? "the request message is cut short" : "Unable to parse request");
 }

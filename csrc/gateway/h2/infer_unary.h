@@ -11,11 +11,12 @@ namespace pyserver::gateway::h2 {
 class InferUnary final : public InferCall, private InferOwner {
  public:
   using InferCall::InferCall;
-  void input_ended() override;
   void closed() override;
 
  private:
   void message(InferRef request) override;
+  void all_received() override;
+  bool message_due() const override { return request_ == nullptr; }
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
   void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
                    base::Status status, bool final) override;

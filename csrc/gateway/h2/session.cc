@@ -16,8 +16,24 @@ constexpr uint32_t kMaxFrameBytes = 1 << 18;
 // Fewer bytes are cheaper to copy than to receive on their own.
 constexpr size_t kLeastWindowBytes = 8192;
 
+// Streams that come to nothing, reset by the client or by us for its faults. A client may well cancel all that it has under way; one
+// who opens streams only to have them reset costs more than he asks for (CVE-2023-44487, CVE-2025-8671).
+constexpr uint64_t kResets = 10000;
+constexpr uint64_t kResetsPerSecond = 100;
+// Frames that bring nothing. An ordinary client sends two or three for each frame of data that it gets or sends.
+constexpr uint64_t kIdleFrames = 10000;
+constexpr uint64_t kIdleFramesPerSecond = 1000;
+
 uint64_t saturated_sum(uint64_t left, uint64_t right) {
   return left > UINT64_MAX - right ? UINT64_MAX : left + right;
+}
+
+// As gRPC wants it: "application/grpc", and perhaps a format or a parameter. gRPC-Web is another protocol.
+bool is_grpc(std::string_view content_type) {
+  constexpr std::string_view kGrpc = "application/grpc";
+  if (!content_type.starts_with(kGrpc)) return false;
+  content_type.remove_prefix(kGrpc.size());
+  return content_type.empty() || content_type[0] == '+' || content_type[0] == ';';
 }
 
 }  // namespace
@@ -28,10 +44,14 @@ Session::Session(Host* host, FlushQueue* queue, SessionHost* owner, Socket socke
       cursor_(NGHTTP2_CLIENT_MAGIC_LEN),
       idle_since_s_(host->now_s),
       opened_s_(host->now_s),
-      heard_s_(host->now_s) {
+      heard_s_(host->now_s),
+      resets_(kResets, kResetsPerSecond),
+      idle_frames_(kIdleFrames, kIdleFramesPerSecond) {
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
+  // Ours counts more than resets by the client, and says ENHANCE_YOUR_CALM.
+  nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
   nghttp2_session* session = nullptr;
   nghttp2_session_server_new2(&session, callbacks(), static_cast<Transport*>(this), option);
   nghttp2_option_del(option);
@@ -55,7 +75,7 @@ void Session::start(std::span<const uint8_t> received) {
 
 Stream* Session::open(int32_t id) {
   constexpr size_t kUsualFields = 8;
-  auto stream = std::make_unique<Stream>(this, id);
+  auto stream = std::make_unique<Stream>(this, id, host()->now_s);
   stream->fields.reserve(kUsualFields);
   Stream* const made = stream.get();
   made->list_index = streams_.size();
@@ -66,9 +86,16 @@ Stream* Session::open(int32_t id) {
 
 void Session::head_complete(Stream* stream) {
   ++host()->counters.requests;
-  if (stream->method != "POST") {
+  stream->incoming.restart(host()->now_s);
+  if (stream->head_bytes > host()->settings.max_head_bytes) {
+    ++host()->counters.malformed;
+    stream->finish(protocol::grpc::StatusCode::kResourceExhausted,
+                   "the request's headers are larger than " +
+                       std::to_string(host()->settings.max_head_bytes) +
+                       " bytes; see --http-max-header-size");
+  } else if (stream->method != "POST") {
     stream->refuse("405");
-  } else if (!stream->field("content-type").starts_with("application/grpc")) {
+  } else if (!is_grpc(stream->field("content-type"))) {
     stream->refuse("415");
   } else {
     const auto timeout_ns = protocol::grpc::parse_timeout_ns(stream->field("grpc-timeout"));
@@ -96,6 +123,16 @@ void Session::remove(Stream* stream) {
   streams_.pop_back();
 }
 
+void Session::count_reset() {
+  if (!resets_.spend(host()->now_ns))
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too many streams were reset");
+}
+
+void Session::count_idle_frame() {
+  if (!idle_frames_.spend(host()->now_ns))
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that bring nothing");
+}
+
 // gRPC's rule: pings may come often only while something else is going on.
 bool Session::count_ping() {
   const GrpcSettings& limits = host()->settings.grpc;
@@ -106,6 +143,17 @@ bool Session::count_ping() {
     return true;
   }
   return limits.max_ping_strikes == 0 || ++ping_strikes_ <= limits.max_ping_strikes;
+}
+
+void Session::begin_frame(const nghttp2_frame_hd& head) {
+  if (head.type != NGHTTP2_HEADERS) return;
+  if (head.stream_id > highest_id_) {
+    ids_skipped_ |= head.stream_id != highest_id_ + 2;
+    highest_id_ = head.stream_id;
+  } else if (ids_skipped_ && nghttp2_session_find_stream(session(), head.stream_id) == nullptr) {
+    // nghttp2 takes every lower number for a stream that has ended and waits in vain with its client.
+    give_up(NGHTTP2_PROTOCOL_ERROR, "the number of a new stream is lower than another's");
+  }
 }
 
 void Session::give_up(uint32_t error_code, std::string_view why) {
@@ -155,19 +203,39 @@ void Session::overdue(Stream* stream) {
   if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);  // nobody takes the answer
 }
 
-// A message that stops in the middle holds memory, and so does an answer that nobody takes.
 void Session::end_stuck(uint32_t now_s) {
   for (const auto& stream : streams_) {
-    if (stream->stalled(now_s, host()->settings.write_timeout_s)) {
+    if (end_stalled(stream.get(), now_s)) {
       ++host()->counters.timeouts;
-      stream->reset(NGHTTP2_CANCEL);
-    } else if (!stream->finished() && stream->call != nullptr && stream->call->waits_for_bytes() &&
-               now_s - stream->heard_s >= host()->settings.body_timeout_s) {
-      ++host()->counters.timeouts;
-      stream->finish(protocol::grpc::StatusCode::kDeadlineExceeded,
-                     "the request message did not arrive in time");
+      if (given_up_) return;
     }
   }
+}
+
+// Half a head stops the whole connection; half a message and an answer that is not taken hold memory. So each of them must go on.
+bool Session::end_stalled(Stream* stream, uint32_t now_s) {
+  const GatewaySettings& limits = host()->settings;
+  if (stream->queued_bytes() == 0) {
+    stream->outgoing.restart(now_s);
+  } else if (stream->outgoing.stalled(now_s, limits.write_timeout_s)) {
+    stream->reset(NGHTTP2_CANCEL);
+    return true;
+  }
+  if (stream->finished()) return false;
+  if (stream->call == nullptr) {
+    if (!stream->incoming.stalled(now_s, limits.head_timeout_s)) return false;
+    give_up(NGHTTP2_ENHANCE_YOUR_CALM, "the head of a request did not arrive in time");
+    return true;
+  }
+  if (!stream->call->waits_for_bytes()) {
+    stream->incoming.restart(now_s);
+    return false;
+  }
+  if (!stream->incoming.stalled(now_s, limits.body_timeout_s)) return false;
+  stream->finish(protocol::grpc::StatusCode::kDeadlineExceeded,
+                 "the request message did not arrive in time");
+  if (stream->queued_bytes() > 0) stream->reset(NGHTTP2_CANCEL);
+  return true;
 }
 
 void Session::heard() {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "gateway/h2/allowance.h"
 #include "gateway/h2/frame_cursor.h"
 #include "gateway/h2/stream.h"
 #include "gateway/h2/transport.h"
@@ -39,8 +40,10 @@ class Session final : public Transport {
   void overdue(Stream* stream);
   size_t stream_count() const { return streams_.size(); }
   Loop* loop() const { return &host()->loop; }
+  uint32_t now_s() const { return host()->now_s; }
 
   size_t list_index = 0;
+  uint32_t proxied_calls = 0;
 
  private:
   // nghttp2's callbacks, with the session as user data (session_callbacks.cc).
@@ -53,8 +56,12 @@ class Session final : public Transport {
   void heard();
   void keep_alive(uint32_t now_s);
   void end_stuck(uint32_t now_s);
+  bool end_stalled(Stream* stream, uint32_t now_s);
   void gone(Stream* stream);
   void remove(Stream* stream);
+  void begin_frame(const nghttp2_frame_hd& head);
+  void count_reset();
+  void count_idle_frame();
   bool count_ping();
   void give_up(uint32_t error_code, std::string_view why);
   std::span<uint8_t> window(size_t* behind) override;
@@ -73,8 +80,10 @@ class Session final : public Transport {
   uint32_t ping_strikes_ = 0;
   uint64_t last_ping_ns_ = 0;
   bool moved_ = true;  // something but pings since the last ping
-  uint64_t reset_by_client_ = 0;
-  uint64_t ended_well_ = 0;
+  Allowance resets_;
+  Allowance idle_frames_;
+  int32_t highest_id_ = -1;
+  bool ids_skipped_ = false;
 };
 
 }  // namespace pyserver::gateway::h2

@@ -6,14 +6,20 @@
 namespace pyserver::gateway::h2 {
 
 struct Session::Callbacks {
-  // Somebody who opens streams only to reset them costs more than he asks for.
-  static constexpr uint64_t kFreeResets = 10000;
+  // What work earns of the allowances.
+  static constexpr uint64_t kResetsPerGoodEnd = 4;
+  static constexpr uint64_t kIdleFramesPerData = 4;
 
   static Session* self(void* user_data) {
     return static_cast<Session*>(static_cast<Transport*>(user_data));
   }
   static Stream* stream_of(nghttp2_session* session, int32_t id) {
     return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session, id));
+  }
+
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user_data) {
+    self(user_data)->begin_frame(*head);
+    return 0;
   }
 
   static int begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
@@ -31,9 +37,8 @@ struct Session::Callbacks {
     if (stream == nullptr) return 0;
     constexpr size_t kFieldBytes = 32;  // what HTTP/2 counts for each field beside its texts
     stream->head_bytes += name_size + value_size + kFieldBytes;
-    if (stream->head_bytes > self(user_data)->host()->settings.max_head_bytes) {
-      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
+    // The rest is only decoded; head_complete() refuses it.
+    if (stream->head_bytes > self(user_data)->host()->settings.max_head_bytes) return 0;
     const std::string_view key(reinterpret_cast<const char*>(name), name_size);
     const std::string_view text(reinterpret_cast<const char*>(value), value_size);
     if (key == ":method") {
@@ -49,22 +54,28 @@ struct Session::Callbacks {
   static int frame_received(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
     Session* const it = self(user_data);
     it->heard();
+    const bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     switch (frame->hd.type) {
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && !it->count_ping()) {
           it->give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
         }
+        it->count_idle_frame();
         return 0;
       case NGHTTP2_RST_STREAM:
-        ++it->reset_by_client_;
-        if (it->reset_by_client_ > kFreeResets + 4 * it->ended_well_) {
-          it->give_up(NGHTTP2_ENHANCE_YOUR_CALM, "too many streams were reset");
-        }
+        it->count_reset();
         return 0;
-      case NGHTTP2_HEADERS:
       case NGHTTP2_DATA:
+        if (frame->hd.length == frame->data.padlen && !ends) {
+          it->count_idle_frame();
+          return 0;
+        }
+        it->idle_frames_.earn(1);
+        break;
+      case NGHTTP2_HEADERS:
         break;
       default:
+        it->count_idle_frame();
         return 0;
     }
     it->moved_ = true;
@@ -72,16 +83,16 @@ struct Session::Callbacks {
     if (stream == nullptr) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
       it->head_complete(stream);
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) it->input_ended(stream);
+    if (ends) it->input_ended(stream);
     return 0;
   }
 
   static int data_received(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes,
-                           size_t size, void* user_data) {
+                           size_t size, void*) {
     // The connection's window is for all streams; what one of them may hold back is its own.
     nghttp2_session_consume_connection(session, size);
     Stream* const stream = stream_of(session, id);
-    if (stream != nullptr) stream->heard_s = self(user_data)->host()->now_s;
+    if (stream != nullptr) stream->incoming.moved(size);
     if (stream != nullptr && stream->call != nullptr && !stream->finished()) {
       stream->call->take({bytes, size});
     } else {
@@ -94,7 +105,7 @@ struct Session::Callbacks {
                            void* user_data) {
     Session* const it = self(user_data);
     if (Stream* const stream = stream_of(session, id)) {
-      if (error_code == NGHTTP2_NO_ERROR) ++it->ended_well_;
+      if (error_code == NGHTTP2_NO_ERROR) it->resets_.earn(kResetsPerGoodEnd);
       nghttp2_session_set_stream_user_data(session, id, nullptr);
       it->gone(stream);
     }
@@ -106,15 +117,25 @@ struct Session::Callbacks {
     constexpr size_t kFrameHeadBytes = 9;
     Outbox& outbox = self(user_data)->outbox();
     outbox.append(head, kFrameHeadBytes);
-    static_cast<Stream*>(source->ptr)->write_to(&outbox, length);
+    auto* const stream = static_cast<Stream*>(source->ptr);
+    stream->outgoing.moved(length);
+    stream->write_to(&outbox, length);
     return 0;
+  }
+
+  // Whether we reset a stream because of what its client did.
+  static bool is_fault(uint32_t error_code) {
+    return error_code != NGHTTP2_NO_ERROR && error_code != NGHTTP2_CANCEL;
   }
 
   // An answer that is out ends the stream, also when the client is still sending.
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
     Session* const it = self(user_data);
+    if (frame->hd.type == NGHTTP2_RST_STREAM && is_fault(frame->rst_stream.error_code))
+      it->count_reset();
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     it->moved_ = true;
+    it->idle_frames_.earn(kIdleFramesPerData);
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     const Stream* const stream = stream_of(session, frame->hd.stream_id);
     if (stream != nullptr && !stream->input_ended) {
@@ -137,6 +158,7 @@ nghttp2_session_callbacks* Session::callbacks() {
   static const std::unique_ptr<nghttp2_session_callbacks, Delete> kAll = [] {
     nghttp2_session_callbacks* made = nullptr;
     nghttp2_session_callbacks_new(&made);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(made, Callbacks::begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(made, Callbacks::begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(made, Callbacks::header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, Callbacks::frame_received);

@@ -50,6 +50,8 @@ std::string_view Stream::field(std::string_view name) const {
   return {};
 }
 
+void Stream::message_came() { incoming.restart(session_->now_s()); }
+
 void Stream::consume(size_t bytes) {
   if (bytes == 0 || session_->closed()) return;
   nghttp2_session_consume_stream(session_->session(), id_, bytes);
@@ -184,15 +186,6 @@ bool Stream::submit_trailers() {
   return true;
 }
 
-bool Stream::stalled(uint32_t now_s, uint32_t timeout_s) {
-  if (queued_bytes_ == 0 || stall_mark_s_ == 0 || moved_bytes_ >= kMinProgressBytes) {
-    stall_mark_s_ = queued_bytes_ == 0 ? 0 : now_s;
-    moved_bytes_ = 0;
-    return false;
-  }
-  return now_s - stall_mark_s_ >= timeout_s;
-}
-
 void Stream::pop_chunk() {
   constexpr size_t kTidyAt = 256;
   queue_[first_++].reset();
@@ -208,7 +201,6 @@ void Stream::pop_chunk() {
 
 void Stream::write_to(Outbox* outbox, size_t length) {
   queued_bytes_ -= length;
-  moved_bytes_ += length;
   const size_t taken = length;
   while (length > 0 || (queued_chunks_left() > 0 && span_ == queue_[first_]->spans.size())) {
     const std::shared_ptr<const Chunk>& chunk = queue_[first_];

@@ -17,6 +17,7 @@
 #include "gateway/h2/chunk.h"
 #include "gateway/h2/message_compressor.h"
 #include "gateway/h2/outbox.h"
+#include "gateway/h2/progress.h"
 #include "protocol/grpc/status.h"
 
 namespace pyserver::gateway::h2 {
@@ -30,7 +31,8 @@ struct Field {
 
 class Stream {
  public:
-  Stream(Session* session, int32_t id) : session_(session), id_(id) {}
+  Stream(Session* session, int32_t id, uint32_t now_s)
+      : incoming(now_s), outgoing(now_s), session_(session), id_(id) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -42,6 +44,8 @@ class Stream {
   std::string_view field(std::string_view name) const;
 
   // --- for the call ---
+  // A message is complete; the next one has its own time.
+  void message_came();
   // Room for as many bytes of the request again.
   void consume(size_t bytes);
   // The answer's head, if it is not gRPC's usual one.
@@ -67,8 +71,6 @@ class Stream {
   // --- for the session ---
   // nghttp2 asks how much of the next `length` bytes there is.
   ssize_t ready(size_t length, uint32_t* flags);
-  // Once a second: whether the client has taken next to nothing of what waits for it, for `timeout_s`.
-  bool stalled(uint32_t now_s, uint32_t timeout_s);
   // The frame with these bytes goes out.
   void write_to(Outbox* outbox, size_t length);
   int32_t id() const { return id_; }
@@ -76,7 +78,8 @@ class Stream {
 
   std::unique_ptr<Call> call;
   bool input_ended = false;
-  uint32_t heard_s = 0;      // when bytes of the request came last
+  Progress incoming;         // of the head, then of the message under way
+  Progress outgoing;         // of the answer
   uint64_t deadline_ns = 0;  // of the client's grpc-timeout; 0: none
   size_t list_index = 0;
 
@@ -104,8 +107,6 @@ class Stream {
   size_t span_ = 0;         // in that chunk
   size_t span_offset_ = 0;  // in that span
   size_t queued_bytes_ = 0;
-  uint32_t stall_mark_s_ = 0;  // the time of the last look that saw it move; 0: nothing waits
-  size_t moved_bytes_ = 0;     // since then
 };
 
 nghttp2_nv field_view(std::string_view name, std::string_view value);

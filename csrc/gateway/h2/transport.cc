@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kReadsPerTurn = 16;
 constexpr uint64_t kInflatedPerTurn = 4u << 20;  // a few bytes may become many
-constexpr size_t kOutboxBytes = 1 << 18;  // as much is made ready ahead of the socket
+constexpr size_t kOutboxBytes = 1 << 18;         // as much is made ready ahead of the socket
 
 }  // namespace
 
@@ -80,7 +80,14 @@ ssize_t Transport::receive() {
 void Transport::feed(std::span<const uint8_t> bytes) {
   passing(bytes);
   const ssize_t used = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
-  if (used < 0) failed_ = true;
+  if (used < 0 && !failed_) {
+    failed_ = true;
+    // Most faults nghttp2 answers by itself and goes on. These are beyond its own limits, and it leaves them to us.
+    ++host_->counters.malformed;
+    const bool flood = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    nghttp2_session_terminate_session(session_,
+                                      flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+  }
   want_flush();
 }
 

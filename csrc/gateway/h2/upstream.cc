@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string_view>
 #include <utility>
 
 #include "gateway/h2/session.h"
@@ -17,6 +18,9 @@ namespace {
 
 constexpr uint32_t kStreamWindow = 1 << 18;
 constexpr int32_t kConnectionWindow = 16 << 20;
+// Core works on 4096 calls at once (grpc_api/server.py); one client may have so many of them.
+constexpr uint32_t kMostOfOneClient = 1024;
+constexpr std::string_view kLoad = "/inference.GRPCInferenceService/RepositoryModelLoad";
 
 }  // namespace
 
@@ -193,10 +197,20 @@ bool ProxyService::submit(ProxyCall* call) {
 }
 
 std::unique_ptr<Call> ProxyService::begin(Stream* stream) {
-  auto call = std::make_unique<ProxyCall>(stream, this);
+  if (stream->session()->proxied_calls >= kMostOfOneClient) {
+    stream->finish(protocol::grpc::StatusCode::kResourceExhausted,
+                   "too many calls but inference are under way on this connection");
+    return nullptr;
+  }
+  // A load may bring the model's files along, and whoever may load models needs no large messages to do harm.
+  const GatewaySettings& settings = host_->settings;
+  const uint64_t limit =
+      stream->path == kLoad ? settings.grpc.max_message_bytes : settings.max_input_bytes;
+  auto call = std::make_unique<ProxyCall>(stream, this, limit);
   if (!link_fd_.valid()) {
     waiting_.push_back(call.get());
   } else if (!submit(call.get())) {
+    call->closed();
     stream->finish(protocol::grpc::StatusCode::kUnavailable,
                    "the server's core is not available; try again shortly");
     return nullptr;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/h2/call.h"
+#include "gateway/h2/message_meter.h"
 #include "gateway/h2/stream.h"
 #include "gateway/h2/transport.h"
 
@@ -19,12 +20,14 @@ class ProxyService;
 // One call that is passed on: bytes go through as they are, both ways, no more of them at once than the windows allow.
 class ProxyCall final : public Call {
  public:
-  ProxyCall(Stream* stream, ProxyService* service) : stream_(stream), service_(service) {}
+  // `limit` bytes of one message are passed on at most.
+  ProxyCall(Stream* stream, ProxyService* service, uint64_t limit);
   ~ProxyCall() override;
 
   void take(std::span<const uint8_t> bytes) override;
   void input_ended() override;
   void drained(size_t bytes) override;
+  bool waits_for_bytes() const override;
   void closed() override;
 
   // --- for the connection ---
@@ -36,10 +39,13 @@ class ProxyCall final : public Call {
 
  private:
   friend class UpstreamConnection;
+  void give_up();
+
   Stream* stream_;  // null: the client has gone
   ProxyService* service_;
   UpstreamConnection* connection_ = nullptr;
   int32_t id_ = -1;  // there
+  MessageMeter meter_;
   std::string request_;
   size_t request_sent_ = 0;
   bool request_ended_ = false;

@@ -73,6 +73,8 @@ class H2Client {
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_option* option = nullptr;
     nghttp2_option_new(&option);
+    // As large a head as a test wants; otherwise nghttp2 itself would not send it.
+    nghttp2_option_set_max_send_header_block_length(option, 1 << 20);
     if (!consume) nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_session_client_new2(&session_, callbacks, this, option);
     nghttp2_option_del(option);
