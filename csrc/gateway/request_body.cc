@@ -47,7 +47,7 @@ base::Status RequestBody::begin_exact(const SessionRef& session, uint64_t length
 void RequestBody::begin_growing(const SessionRef& session, Encoding encoding, uint64_t json_bytes,
                                 uint64_t limit) {
   session_ = session;
-  exact_ = false;
+  exact_ = over_limit_ = false;
   size_ = 0;
   capacity_ = 0;
   limit_ = limit;
@@ -80,6 +80,7 @@ base::Status RequestBody::append(std::span<const uint8_t> bytes) {
   } else {
     const uint64_t needed = size_ + bytes.size();
     if (needed > limit_) {
+      over_limit_ = true;
       const std::string_view what = inflater_ != nullptr ? "decompressed request" : "request JSON";
       return base::invalid_argument(std::string(what) + " size of " + std::to_string(needed) +
                                     " bytes exceeds the maximum allowed input size of " +

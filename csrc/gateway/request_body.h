@@ -36,6 +36,9 @@ class RequestBody {
   uint64_t offset() const { return block_.value_or(0) + pad_; }
   uint64_t size() const { return size_; }
   uint64_t capacity() const { return capacity_; }
+  uint64_t limit() const { return limit_; }
+  // Why take() has refused: there is more than that.
+  bool over_limit() const { return over_limit_; }
   // Gives the memory back.
   void clear();
 
@@ -54,6 +57,7 @@ class RequestBody {
   uint64_t capacity_ = 0;  // from offset() on
   uint64_t limit_ = 0;
   bool exact_ = false;
+  bool over_limit_ = false;
 };
 
 // Refuses because our own region is full.

@@ -13,7 +13,7 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY = rang
 WINDOW_UPDATE, CONTINUATION = 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 0x20
 NO_CODE = struct.pack(">L", 0)
-MAX_FRAME_BYTES = 1 << 16  # as the server's settings say
+MAX_FRAME_BYTES = 1 << 18  # as the server's settings say
 
 
 def _on_open_stream(*pieces: bytes):

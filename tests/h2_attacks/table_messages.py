@@ -175,10 +175,24 @@ LIES = (
     Attack("message_of_noise_for_core", _call(message(b"\xff" * 50), path=LIVE), BROKEN),
 )
 
+BOMB_BYTES = 256 * MIB
 BOMBS = (
-    Attack("gzip_bomb_of_4_gib", _bombs(INFER, GZIP), TOO_LONG, within_s=5),
-    Attack("deflate_bomb_of_4_gib", _bombs(STREAM, DEFLATE, 15), TOO_LONG, within_s=5),
-    Attack("eight_bombs_on_one_connection", _bombs(INFER, GZIP, calls=8), TOO_LONG, within_s=5),
+    # Of 4 MiB that come, at most 32 times as many are made, and a growing message is moved.
+    Attack("gzip_bomb_of_4_gib", _bombs(INFER, GZIP), TOO_LONG, within_s=5, peak_bytes=BOMB_BYTES),
+    Attack(
+        "deflate_bomb_of_4_gib",
+        _bombs(STREAM, DEFLATE, 15),
+        TOO_LONG,
+        within_s=5,
+        peak_bytes=BOMB_BYTES,
+    ),
+    Attack(
+        "eight_bombs_on_one_connection",
+        _bombs(INFER, GZIP, calls=8),
+        TOO_LONG,
+        within_s=10,
+        peak_bytes=BOMB_BYTES,
+    ),
     Attack("gzip_bomb_of_4_gib_for_core", _bombs(LIVE, GZIP), TOO_LONG, within_s=5),
     Attack("message_of_200_mib_for_core", _long_message_for_core, TOO_LONG, within_s=5),
     Attack("messages_without_end_for_core", _many_messages_for_core, Status(0), within_s=5),

@@ -46,9 +46,7 @@ size_t InferCall::parse(std::span<const uint8_t> bytes) {
       const base::Status status = take_part(bytes.first(step));
       bytes = bytes.subspan(step);
       if (!status.ok()) {
-        broken_ = true;
-        request_.reset();  // not only when the client takes the answer
-        broken(StatusCode::kResourceExhausted, status.message());
+        refuse_part(status);
         break;
       }
     }
@@ -74,6 +72,25 @@ base::Status InferCall::take_part(std::span<const uint8_t> bytes) {
   body.received(bytes.size());  // it is there already
   counters.region_bytes += bytes.size();
   return {};
+}
+
+void InferCall::refuse_part(const base::Status& status) {
+  std::string text = status.message();
+  if (request_->body.over_limit()) {
+    text = "Received message larger than max: decompressed it has more than " +
+           std::to_string(request_->body.limit()) + " bytes";
+  }
+  broken_ = true;
+  request_.reset();  // not only when the client takes the answer
+  broken(StatusCode::kResourceExhausted, text);
+}
+
+// Triton takes as much of a compressed message as of any other. Here a few bytes may not take memory and time without measure.
+uint64_t InferCall::most_inflated(uint64_t byte_size) const {
+  constexpr uint64_t kAlways = uint64_t{64} << 20;
+  constexpr uint64_t kTimes = 32;
+  return std::min<uint64_t>(std::max(kAlways, kTimes * byte_size),
+                            requests_->host()->settings.grpc.max_message_bytes);
 }
 
 std::span<uint8_t> InferCall::window() {
@@ -121,8 +138,7 @@ bool InferCall::begin_message() {
     request_ = std::make_shared<InferRequest>(requests_->session());
     left_ = prefix->byte_size;
     if (prefix->compressed) {
-      request_->body.begin_growing(request_->session, encoding_, 0,
-                                   settings.grpc.max_message_bytes);
+      request_->body.begin_growing(request_->session, encoding_, 0, most_inflated(left_));
       return true;
     }
     const base::Status status = make_room();

@@ -49,6 +49,8 @@ class InferCall : public Call {
   size_t parse(std::span<const uint8_t> bytes);
   bool begin_message();
   base::Status take_part(std::span<const uint8_t> bytes);
+  void refuse_part(const base::Status& status);
+  uint64_t most_inflated(uint64_t byte_size) const;
   base::Status make_room();
 
   Stream* stream_;

@@ -60,7 +60,7 @@ void ProxyCall::input_ended() {
     answered_ = true;
     stream_->finish(StatusCode::kInternal, meter_.inside_message()
                                                ? "the request message is cut short"
-                                               : "a request message is missing");
+                                               : "Unable to parse request");
     give_up();
     return;
   }
