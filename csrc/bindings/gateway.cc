@@ -249,10 +249,13 @@ void bind_gateway(py::module_& module) {
       .def("unwatch", &PyGateway::unwatch, py::arg("fd"))
       .def(
           "add_listener",
-          [](PyGateway& self, int fd, std::shared_ptr<const gateway::TlsContext> tls) {
-            self.gateway().add_listener(base::UniqueFd(fd), std::move(tls));
+          [](PyGateway& self, int fd, bool http1, bool http2, bool http_rules, bool grpc_rules,
+             std::shared_ptr<const gateway::TlsContext> tls) {
+            self.gateway().add_listener(base::UniqueFd(fd), {http1, http2, http_rules, grpc_rules},
+                                        std::move(tls));
           },
-          py::arg("fd"), py::arg("tls") = py::none())
+          py::arg("fd"), py::kw_only(), py::arg("http1"), py::arg("http2"), py::arg("http_rules"),
+          py::arg("grpc_rules"), py::arg("tls"))
       .def("attach", &PyGateway::attach, py::arg("fds"), py::arg("control_fd"))
       .def(
           "add_region",

@@ -2,6 +2,7 @@
 #include "engine/runner.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -22,6 +24,7 @@ namespace {
 constexpr size_t kRecordsPerPoll = 512;
 constexpr uint64_t kSoonNs = 500'000;  // how long to wait for a peer that does not empty its ring
 constexpr int kMaxEvents = 64;
+constexpr uint32_t kTurnsPerLook = 8;
 
 void ring(int bell) {
   const uint64_t one = 1;
@@ -208,15 +211,22 @@ void Runner::wait(uint64_t now_ns, uint64_t until_ns) {
 }
 
 void Runner::loop() {
+  bool was_busy = false;
+  uint32_t busy_turns = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     const uint64_t now_ns = base::monotonic_ns();
     run_commands(now_ns);
     const bool busy = turn(now_ns);
     const bool soon = engine_->flush();
     publish_events();
-    if (busy || !sleep_all()) {
-      wait(now_ns,
-           now_ns);  // only a look: peers that sleep may have rung while others keep the loop busy
+    // Whoever has just been given something may be about to answer. Where cores are scarce it gets ours now, and what it and others
+    // have for us by then costs neither of us a doorbell.
+    const bool gives_way = !busy && std::exchange(was_busy, busy);
+    if (gives_way) ::sched_yield();
+    if (busy) was_busy = true;
+    if (busy || gives_way || !sleep_all()) {
+      // Peers that sleep may have rung while others keep the loop busy: a look now and then.
+      if (++busy_turns % kTurnsPerLook == 0) wait(now_ns, now_ns);
       continue;
     }
     const uint64_t asleep_ns = base::monotonic_ns();

@@ -169,6 +169,10 @@ size_t Connection::consume(const char* base, size_t size) {
   return used;
 }
 
+bool Connection::speaks_http2() const {
+  return host_->settings.grpc.serve && socket_.entrance.http2;
+}
+
 // HTTP/1.1 and HTTP/2 share a port: the latter's clients begin with a preface that is no request of the former.
 bool Connection::is_http2(std::string_view received) {
   if (!received.starts_with(kPreface)) return false;
@@ -182,12 +186,13 @@ bool Connection::is_http2(std::string_view received) {
 }
 
 size_t Connection::consume_head(const char* base, size_t size) {
-  if (fresh_ && host_->settings.grpc.serve && stash_parsed_ == 0) {
+  if (fresh_ && speaks_http2() && stash_parsed_ == 0) {
     const std::string_view received(base, size);
     if (kPreface.starts_with(received) && size < kPreface.size()) return 0;
     if (is_http2(received)) return size;
   }
-  if (!host_->settings.serve_http) {  // nothing of the request is looked at
+  if (!host_->settings.serve_http ||
+      !socket_.entrance.http1) {  // nothing of the request is looked at
     malformed(400, "HTTP is not served here, only gRPC");
     return size;
   }

@@ -54,6 +54,7 @@ class Connection final : public Watcher, private BodyTarget {
   // Some of the request's body has not come yet.
   bool body_open() const { return body_open_; }
   bool http10() const { return http10_; }
+  const Entrance& entrance() const { return socket_.entrance; }
   Persistence persistence() const;
   // Cuts the connection off, in the middle of an answer if need be.
   void close();
@@ -78,6 +79,7 @@ class Connection final : public Watcher, private BodyTarget {
   size_t consume(const char* base, size_t size);
   size_t consume_head(const char* base, size_t size);
   size_t consume_body(const char* base, size_t size);
+  bool speaks_http2() const;
   bool is_http2(std::string_view received);
   void begin();
   void body_arrived(size_t bytes);

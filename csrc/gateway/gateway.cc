@@ -59,13 +59,16 @@ base::Status Gateway::open() {
   return loop.watch(waker_.fd.get(), EPOLLIN, &waker_);
 }
 
-void Gateway::add_listener(base::UniqueFd fd, std::shared_ptr<const TlsContext> tls) {
+void Gateway::add_listener(base::UniqueFd fd, const Entrance& entrance,
+                           std::shared_ptr<const TlsContext> tls) {
   listeners_.push_back(std::make_unique<Listener>(
-      &loop, std::move(fd), [this, tls = std::move(tls)](base::UniqueFd client) {
+      &loop, std::move(fd), [this, entrance, tls = std::move(tls)](base::UniqueFd client) {
+        Socket socket = tls == nullptr ? Socket(std::move(client)) : tls->accept(std::move(client));
+        socket.entrance = entrance;
         if (tls == nullptr) {
-          adopt(std::move(client));
+          adopt(std::move(socket));
         } else {
-          greet(tls->accept(std::move(client)));
+          greet(std::move(socket));
         }
         if (client_count() < settings.max_connections) return true;
         ++counters.connections_refused;
@@ -272,8 +275,9 @@ Counters Gateway::snapshot() const {
 
 Exchange* Gateway::begin(Connection* connection, const RequestHead& head, Refusal* refusal) {
   // Before the method, as in Triton.
-  const Decision decision =
-      policy_.judge_http(head.target, [&head](std::string_view name) { return head.header(name); });
+  const Decision decision = policy_.judge_http(
+      head.target, [&head](std::string_view name) { return head.header(name); },
+      connection->entrance());
   if (decision.verdict == Verdict::kUnknown) return refuse(404, "Not Found", refusal);
   if (decision.verdict == Verdict::kRestricted) {
     return refuse(403,

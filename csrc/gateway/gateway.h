@@ -44,7 +44,8 @@ class Gateway final : public Host, public GreetingOwner {
 
   // --- what the control sockets say ---
   // A listening socket; it accepts from the first serve() on. With `tls` its clients must speak that.
-  void add_listener(base::UniqueFd fd, std::shared_ptr<const TlsContext> tls = nullptr);
+  void add_listener(base::UniqueFd fd, const Entrance& entrance = {},
+                    std::shared_ptr<const TlsContext> tls = nullptr);
   // A new core: its channel (rings, core's bell, our bell, our region) and the control socket to it. Descriptors stay the caller's.
   base::Status attach(std::span<const int, 4> fds, int control_fd);
   base::Status add_region(uint32_t peer, int fd);

@@ -41,12 +41,18 @@ Policy::Rules Policy::make_rules(
   return rules;
 }
 
-Decision Policy::judge_http(std::string_view target, const ValueOf& value_of) const {
-  return judge(http_, find_path(target), value_of);
+Decision Policy::judge_http(std::string_view target, const ValueOf& value_of,
+                            const Entrance& entrance) const {
+  const Decision decision = judge(http_, find_path(target), value_of);
+  if (decision.verdict != Verdict::kAllowed || !entrance.grpc_rules) return decision;
+  return judge(grpc_, decision.route, value_of);
 }
 
-Decision Policy::judge_grpc(std::string_view path, const ValueOf& value_of) const {
-  return judge(grpc_, {.endpoint = find_method(path)}, value_of);
+Decision Policy::judge_grpc(std::string_view path, const ValueOf& value_of,
+                            const Entrance& entrance) const {
+  const Decision decision = judge(grpc_, {.endpoint = find_method(path)}, value_of);
+  if (decision.verdict != Verdict::kAllowed || !entrance.http_rules) return decision;
+  return judge(http_, decision.route, value_of);
 }
 
 Decision Policy::judge(const Rules& rules, const Route& route, const ValueOf& value_of) {

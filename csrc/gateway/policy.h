@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "gateway/endpoints.h"
+#include "gateway/entrance.h"
 #include "gateway/settings.h"
 
 namespace pyserver::gateway {
@@ -32,8 +33,10 @@ class Policy {
 
   explicit Policy(const GatewaySettings& settings);
 
-  Decision judge_http(std::string_view target, const ValueOf& value_of) const;
-  Decision judge_grpc(std::string_view path, const ValueOf& value_of) const;
+  Decision judge_http(std::string_view target, const ValueOf& value_of,
+                      const Entrance& entrance = {}) const;
+  Decision judge_grpc(std::string_view path, const ValueOf& value_of,
+                      const Entrance& entrance = {}) const;
 
  private:
   // By category.

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "gateway/entrance.h"
 
 namespace pyserver::gateway {
 
@@ -39,6 +40,8 @@ class Socket {
   Handshake shake_hands();
   // What both sides have agreed to speak; empty for nothing, and without TLS.
   std::string_view protocol() const;
+
+  Entrance entrance;  // of an accepted one
 
   bool encrypted() const { return ssl_ != nullptr; }
   bool valid() const { return fd_.valid(); }

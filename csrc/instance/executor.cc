@@ -2,6 +2,7 @@
 // records.
 #include "instance/executor.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -72,13 +73,19 @@ Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
         arrived_.pop_front();
         const bool admitted = admit(arrived, batch);
         spare_ = std::move(arrived.requests);
+        gave_way_ = false;
         if (admitted) return Wait::kBatch;
         continue;
       }
       if (link_->channel().broken()) return Wait::kBroken;
       if (stopping_.load(std::memory_order_acquire)) return Wait::kStopped;
       // Within the lock, so that nobody polls between the last look and the declaration of sleep.
-      may_sleep = link_->channel().sleep();
+      may_sleep = gave_way_ && link_->channel().sleep();
+    }
+    // Core has just been given a batch's answers: where cores are scarce it gets ours now, and has the next batch ready before we sleep.
+    if (!std::exchange(gave_way_, true)) {
+      ::sched_yield();
+      continue;
     }
     const uint64_t now = base::monotonic_ns();
     if (may_sleep && now < deadline) wait(deadline - now);

@@ -84,6 +84,7 @@ class Executor {
   base::UniqueFd wake_;
   std::atomic<bool> stopping_ = false;
   bool idle_ = false;      // memory was trimmed since the last batch
+  bool gave_way_ = true;   // others have had their chance since the last batch
   std::mutex read_mutex_;  // taken before the link's lock, never after
   std::deque<Arrived> arrived_;
   std::vector<shm::Execute> spare_;        // storage of the batch before, for the next one

@@ -12,8 +12,9 @@ import math
 import os
 from typing import Any
 
-from pyserver._core import Gateway, TlsContext
+from pyserver._core import Gateway
 from pyserver.control.channel import ControlClosed, ControlSocket, Message
+from pyserver.frontend.entrances import entrance
 from pyserver.observe.log import open_log
 from pyserver.settings import Settings
 
@@ -55,24 +56,6 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def tls_context(settings: Settings, protocol: str) -> TlsContext | None:
-    """What the listeners of "http" or "grpc" show their clients; None without TLS.
-
-    Both offer by ALPN whatever protocol is allowed, as both take it without TLS.
-    """
-    files = settings.tls(protocol)
-    if files is None:
-        return None
-    return TlsContext(
-        files.certificate,
-        files.key,
-        root_path=files.root,
-        verify_client=bool(files.root),
-        http1=settings.allow_http,
-        http2=settings.allow_grpc,
-    )
-
-
 class FrontendLink:
     """A frontend's two conversations. `run()` returns at "stop", or when the supervisor is gone."""
 
@@ -87,9 +70,9 @@ class FrontendLink:
         settings = Settings.from_dict(message["settings"])
         open_log(settings, role=f"frontend{self._index}")
         self._gateway = Gateway(gateway_settings(settings))
-        tls = {protocol: tls_context(settings, protocol) for protocol in ("http", "grpc")}
+        entrances = {protocol: entrance(settings, protocol) for protocol in message["protocols"]}
         for fd, protocol in zip(fds, message["protocols"], strict=True):
-            self._gateway.add_listener(fd, tls[protocol])
+            self._gateway.add_listener(fd, **entrances[protocol])
         self._gateway.watch(supervisor.fileno(), self._from_supervisor)
 
     def run(self) -> None:

@@ -236,3 +236,20 @@ def test_other_spellings_lead_nowhere(restricted: Pyserver, path: str) -> None:
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())) == (404, {"error": "Not Found"})
     connection.close()
+
+
+def test_the_other_port_asks_for_its_own_header_too(restricted: Pyserver) -> None:
+    """Who may reach one port only must not get around its restrictions by the other protocol."""
+    assert restricted.ports is not None
+    own, http_too = _grpc_headers("metadata"), {"x-metadata": _secret("metadata")}
+    with grpc_client.InferenceServerClient(f"127.0.0.1:{restricted.ports.http}") as client:
+        with pytest.raises(InferenceServerException, match="expecting header 'X-metadata'"):
+            client.get_model_metadata(MODEL, headers=own)
+        with pytest.raises(InferenceServerException, match="expecting header 'triton-grpc-prot"):
+            client.get_model_metadata(MODEL, headers=http_too)
+        assert client.get_model_metadata(MODEL, headers=own | http_too).name == MODEL
+    with http_client.InferenceServerClient(f"127.0.0.1:{restricted.ports.grpc}") as client:
+        with pytest.raises(InferenceServerException, match="expecting header 'triton-grpc-prot"):
+            client.get_model_metadata(MODEL, headers=_http_headers("metadata"))
+        headers = _http_headers("metadata") | own
+        assert client.get_model_metadata(MODEL, headers=headers)["name"] == MODEL

@@ -185,22 +185,35 @@ def test_the_stock_http_client_over_tls(
 
 
 def test_one_port_serves_both_protocols(ports: Ports, certificates: Certificates) -> None:
-    """gRPC at HTTP's port, by ALPN; HTTP at gRPC's, which wants a certificate there too."""
-    data, inputs = _identity(16)
-    with _stock(ports.http, certificates, known=False) as stock:
-        result = stock.infer("identity_fp32", inputs)
-    np.testing.assert_array_equal(result.as_numpy("OUTPUT0"), data)
+    """HTTP at gRPC's port, which wants a certificate there too."""
     status, body = _get(ports.grpc, certificates, "/v2", known=True)
     assert status == 200 and json.loads(body)["name"] == "triton"
+    with pytest.raises(OSError):
+        _get(ports.grpc, certificates, "/v2", known=False)
+
+
+@pytest.mark.parametrize("offered", [(), ("h2",)])
+def test_who_has_no_certificate_for_grpc_does_not_get_it_at_the_other_port(
+    ports: Ports, certificates: Certificates, offered: tuple[str, ...]
+) -> None:
+    """By ALPN it is not to be had; and without ALPN its preface is no request of HTTP's."""
+    context = _context(certificates, *offered)
+    with socket.create_connection(("localhost", ports.http), timeout=10) as plain:
+        if offered:
+            with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+                context.wrap_socket(plain, server_hostname="localhost")
+            return
+        with context.wrap_socket(plain, server_hostname="localhost") as encrypted:
+            encrypted.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert encrypted.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
     ("offered", "chosen"),
     [
         ((), None),
-        (("h2",), "h2"),
         (("http/1.1",), "http/1.1"),
-        (("http/1.1", "h2"), "h2"),
+        (("h2", "http/1.1"), "http/1.1"),  # gRPC wants a certificate, at its own port
         (("spdy/1", "http/1.1"), "http/1.1"),
     ],
 )
@@ -213,6 +226,18 @@ def test_the_protocol_is_agreed_on(
         ) as encrypted:
             assert encrypted.selected_alpn_protocol() == chosen
             assert encrypted.version() == "TLSv1.3"
+
+
+def test_both_protocols_are_offered_where_neither_asks_for_more(
+    ports: Ports, certificates: Certificates
+) -> None:
+    for offered in (("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1",)):
+        context = _context(certificates, *offered, known=True)
+        with socket.create_connection(("localhost", ports.grpc), timeout=10) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as encrypted:
+                assert encrypted.selected_alpn_protocol() == (
+                    "h2" if "h2" in offered else "http/1.1"
+                )
 
 
 def test_a_protocol_that_nobody_speaks_is_refused(ports: Ports, certificates: Certificates) -> None:

@@ -67,12 +67,14 @@ void Server::route(Stream* stream) {
 
 // False: the call was answered.
 bool Server::admits(Stream* stream, Handler* handler) const {
-  const Decision decision = policy_->judge_grpc(stream->path, [stream](std::string_view name) {
+  const auto value_of = [stream](std::string_view name) {
     const auto found =
         std::find_if(stream->fields.begin(), stream->fields.end(),
                      [name](const Field& field) { return equals_ignoring_case(field.name, name); });
     return found != stream->fields.end() ? std::string_view(found->value) : std::string_view();
-  });
+  };
+  const Decision decision =
+      policy_->judge_grpc(stream->path, value_of, stream->session()->entrance());
   switch (decision.verdict) {
     case Verdict::kAllowed:
       *handler = decision.route.endpoint->handler;

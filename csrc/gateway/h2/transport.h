@@ -37,6 +37,7 @@ class Transport : public Watcher {
   void sweep_writes(uint32_t now_s);
 
   bool closed() const { return !socket_.valid(); }
+  const Entrance& entrance() const { return socket_.entrance; }
   nghttp2_session* session() const { return session_; }
   Outbox& outbox() { return outbox_; }
 
