@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.targets.pyserver import Pyserver
+from tests.serving import serving
 
 HERE = Path(__file__).parent
 REPOSITORIES = (HERE / "models", HERE.parent / "oracle" / "models")
@@ -16,22 +17,14 @@ REPOSITORIES = (HERE / "models", HERE.parent / "oracle" / "models")
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
     """A server in explicit mode with every model of the two repositories loaded."""
-    running = Pyserver(tmp_path_factory.mktemp("e2e") / "server.log")
-    running.start(
+    with serving(
+        tmp_path_factory.mktemp("e2e") / "server.log",
         REPOSITORIES[0],
-        extra=[
-            f"--model-repository={REPOSITORIES[1]}",
-            "--model-control-mode=explicit",
-            "--load-model=*",
-        ],
-    )
-    try:
-        running.wait_ready()
+        f"--model-repository={REPOSITORIES[1]}",
+        "--model-control-mode=explicit",
+        "--load-model=*",
+    ) as running:
         yield running
-        assert running.running(), running.log_tail()
-    finally:
-        code = running.stop()
-    assert code == 0, running.log_tail()
 
 
 @pytest.fixture(scope="session")

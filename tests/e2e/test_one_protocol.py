@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import grpc
@@ -19,25 +19,15 @@ from bench.targets.pyserver import Pyserver
 from tests.crash.processes import processes_by_role
 from tests.e2e.certificates import make_certificates
 from tests.e2e.conftest import REPOSITORIES
-from tests.waiting import wait_until
+from tests.serving import serving
 
 MODEL = "identity_fp32"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-@contextlib.contextmanager
-def served(log: Path, *flags: str) -> Iterator[Pyserver]:
-    running = Pyserver(log)
-    running.start(
-        REPOSITORIES[1],
-        extra=["--model-control-mode=explicit", f"--load-model={MODEL}", *flags],
-    )
-    try:
-        wait_until(lambda: "s after the start" in log.read_text(), timeout_s=60, what="start")
-        yield running
-    finally:
-        code = running.stop()
-    assert code == 0, running.log_tail()
+def served(log: Path, *flags: str) -> AbstractContextManager[Pyserver]:
+    only = ("--model-control-mode=explicit", f"--load-model={MODEL}")
+    return serving(log, REPOSITORIES[1], *only, *flags)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bench.targets.pyserver import Pyserver
 from pyserver._core import API_CATEGORIES, api_table
 from pyserver.control.grpc_stubs import health_pb2, reflection_pb2
 from tests.e2e.conftest import REPOSITORIES
-from tests.waiting import wait_until
+from tests.serving import serving
 
 MODEL = "identity_fp32"
 Call = Callable[[Any, Mapping[str, str]], Any]
@@ -47,7 +47,6 @@ def _grpc_headers(category: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def restricted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
     log = tmp_path_factory.mktemp("restricted") / "server.log"
-    running = Pyserver(log)
     flags = [
         flag
         for category in API_CATEGORIES
@@ -56,17 +55,9 @@ def restricted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
             f"--grpc-restricted-protocol={category}:{category}={_secret(category)}",
         )
     ]
-    explicit = ["--model-control-mode=explicit", f"--load-model={MODEL}"]
-    running.start(REPOSITORIES[1], extra=[*explicit, *flags, "--frontend-workers=1"])
-    try:
-        # Its readiness cannot be asked for without a header.
-        wait_until(
-            lambda: "Started GRPCInferenceService" in log.read_text(), timeout_s=60, what="start"
-        )
+    explicit = ["--model-control-mode=explicit", f"--load-model={MODEL}", "--frontend-workers=1"]
+    with serving(log, REPOSITORIES[1], *explicit, *flags) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0, running.log_tail()
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ import tritonclient.http as http_client
 from tritonclient.utils import InferenceServerException
 
 from bench.targets.process import Ports, free_ports
-from bench.targets.pyserver import Pyserver, command_path
+from bench.targets.pyserver import command_path
 from tests.e2e.certificates import Certificates, make_certificates
+from tests.serving import serving
 
 MODELS = Path(__file__).parents[1] / "oracle" / "models"
 HEADER_TIMEOUT_S = 2
@@ -34,44 +35,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def ports(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     """A server with TLS on HTTP's port and mutual TLS on gRPC's."""
-    running = Pyserver(tmp_path_factory.mktemp("tls") / "server.log")
-    found = running.start(
+    with serving(
+        tmp_path_factory.mktemp("tls") / "server.log",
         MODELS,
-        extra=[
-            "--model-control-mode=explicit",
-            "--load-model=identity_fp32",
-            "--load-model=decoupled",
-            "--http-use-ssl=true",
-            f"--http-server-cert={certificates.server.certificate}",
-            f"--http-server-key={certificates.server.key}",
-            "--grpc-use-ssl-mutual=true",
-            f"--grpc-server-cert={certificates.server.certificate}",
-            f"--grpc-server-key={certificates.server.key}",
-            f"--grpc-root-cert={certificates.root}",
-            f"--http-header-timeout-secs={HEADER_TIMEOUT_S}",
-            "--grpc-infer-response-compression-level=none",
-        ],
-    )
-    try:
-        _wait_ready(running, found, certificates)
-        yield found
-        assert running.running(), running.log_tail()
-    finally:
-        code = running.stop()
-    assert code == 0, running.log_tail()
-
-
-def _wait_ready(server: Pyserver, ports: Ports, certificates: Certificates) -> None:
-    from tests.waiting import wait_until
-
-    def ready() -> bool:
-        assert server.running(), server.log_tail()
-        try:
-            return _get(ports.http, certificates, "/v2/health/ready")[0] == 200
-        except OSError:
-            return False
-
-    wait_until(ready, timeout_s=30, what="a ready server")
+        "--model-control-mode=explicit",
+        "--load-model=identity_fp32",
+        "--load-model=decoupled",
+        "--http-use-ssl=true",
+        f"--http-server-cert={certificates.server.certificate}",
+        f"--http-server-key={certificates.server.key}",
+        "--grpc-use-ssl-mutual=true",
+        f"--grpc-server-cert={certificates.server.certificate}",
+        f"--grpc-server-key={certificates.server.key}",
+        f"--grpc-root-cert={certificates.root}",
+        f"--http-header-timeout-secs={HEADER_TIMEOUT_S}",
+    ) as running:
+        assert running.ports is not None
+        yield running.ports
 
 
 def _context(certificates: Certificates, *protocols: str, known: bool = False) -> ssl.SSLContext:

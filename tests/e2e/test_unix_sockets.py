@@ -22,6 +22,7 @@ import tritonclient.grpc as grpc_client
 from bench.targets.pyserver import Pyserver
 from tests.crash.processes import processes_by_role
 from tests.e2e.conftest import REPOSITORIES
+from tests.serving import serving
 from tests.waiting import wait_until
 
 MODEL = "identity_fp32"
@@ -64,27 +65,17 @@ class Sockets:
 @pytest.fixture(scope="module")
 def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sockets]:
     folder = tmp_path_factory.mktemp("unix")
-    made = Sockets(Pyserver(folder / "server.log"), folder / "http.sock", folder / "grpc.sock")
-    made.server.start(
+    http_path, grpc_path = folder / "http.sock", folder / "grpc.sock"
+    with serving(
+        folder / "server.log",
         REPOSITORIES[1],
-        extra=[
-            "--model-control-mode=explicit",
-            f"--load-model={MODEL}",
-            f"--http-address=unix:{made.http}",
-            f"--grpc-address=unix:{made.grpc}",
-            f"--frontend-workers={WORKERS}",
-        ],
-    )
-    try:
-        wait_until(
-            lambda: "s after the start" in (folder / "server.log").read_text(),
-            timeout_s=60,
-            what="start",
-        )
-        yield made
-    finally:
-        code = made.server.stop()
-    assert code == 0, made.server.log_tail()
+        "--model-control-mode=explicit",
+        f"--load-model={MODEL}",
+        f"--http-address=unix:{http_path}",
+        f"--grpc-address=unix:{grpc_path}",
+        f"--frontend-workers={WORKERS}",
+    ) as server:
+        yield Sockets(server, http_path, grpc_path)
     assert sorted(path.name for path in folder.iterdir()) == ["server.log"]
 
 

@@ -14,6 +14,7 @@ from tests.h2_attacks.attack import MIB, Attacker
 from tests.h2_attacks.bystander import Bystander
 from tests.h2_attacks.calls import ANY_LENGTH, IDENTITY, SLOW
 from tests.h2_attacks.scene import Scene
+from tests.serving import serving
 from tests.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -28,28 +29,20 @@ MODELS = (IDENTITY, ANY_LENGTH, SLOW)
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
     """Its times and sizes are short, so that the attacks may be too."""
-    running = Pyserver(tmp_path_factory.mktemp("h2_attacks") / "server.log")
-    running.start(
+    with serving(
+        tmp_path_factory.mktemp("h2_attacks") / "server.log",
         REPOSITORIES[0],
-        extra=[
-            *(f"--model-repository={folder}" for folder in REPOSITORIES[1:]),
-            "--model-control-mode=explicit",
-            *(f"--load-model={name}" for name in MODELS),
-            "--frontend-workers=1",
-            "--http-header-timeout-secs=1",
-            "--http-body-timeout-secs=1",
-            "--http-idle-timeout-secs=2",
-            f"--http-max-input-size={16 * MIB}",
-            f"--region-byte-size={256 * MIB}",
-        ],
-    )
-    try:
-        running.wait_ready()
+        *(f"--model-repository={folder}" for folder in REPOSITORIES[1:]),
+        "--model-control-mode=explicit",
+        *(f"--load-model={name}" for name in MODELS),
+        "--frontend-workers=1",
+        "--http-header-timeout-secs=1",
+        "--http-body-timeout-secs=1",
+        "--http-idle-timeout-secs=2",
+        f"--http-max-input-size={16 * MIB}",
+        f"--region-byte-size={256 * MIB}",
+    ) as running:
         yield running
-        assert running.running(), running.log_tail()
-    finally:
-        code = running.stop()
-    assert code == 0, running.log_tail()
 
 
 @pytest.fixture(scope="session")

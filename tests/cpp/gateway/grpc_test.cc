@@ -28,17 +28,6 @@ TEST_F(GrpcTest, a_message_may_come_byte_by_byte) {
   expect_nothing_left();
 }
 
-TEST_F(GrpcTest, a_message_larger_than_every_window_comes_and_goes) {
-  H2Client client(connect());
-  const std::string data(8u << 20, 'x');
-  const int32_t id = client.open(kInfer);
-  client.write(id, framed(infer_message(data)), true);
-  go(&client, 3000);
-  EXPECT_EQ(client.answers[id].status(), "0");
-  EXPECT_NE(client.answers[id].data.find(data), std::string::npos);
-  expect_nothing_left();
-}
-
 TEST_F(GrpcTest, many_requests_of_one_connection_are_under_way_at_once) {
   H2Client client(connect());
   std::vector<int32_t> ids;
