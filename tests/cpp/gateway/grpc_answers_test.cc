@@ -201,12 +201,12 @@ TEST_F(GrpcAnswersTest, an_answer_that_nobody_takes_is_given_up) {
   client.write(id, framed(infer_message(std::string(1u << 20, 'x'))), true);
   go(&client, 1000);
   EXPECT_EQ(client.answers[id].status(), "none");  // the client's window is smaller
-  const uint32_t now = gateway->now_s;
-  gateway->sweep_at(now + 1);
-  gateway->sweep_at(now + 2);
+  const uint32_t now = gateway->now_s + 1;
+  const uint32_t timeout = gateway->settings.write_timeout_s;
+  gateway->sweep_at(now + timeout);  // it has taken a window's worth meanwhile
   go(&client);
   EXPECT_FALSE(client.answers[id].closed);
-  gateway->sweep_at(now + 2 + gateway->settings.write_timeout_s);
+  gateway->sweep_at(now + 2 * timeout);
   go(&client);
   EXPECT_TRUE(client.answers[id].closed);
   EXPECT_EQ(client.answers[id].error_code, NGHTTP2_CANCEL);
