@@ -63,12 +63,17 @@ void Gateway::add_listener(base::UniqueFd fd, const Entrance& entrance,
                            std::shared_ptr<const TlsContext> tls) {
   listeners_.push_back(std::make_unique<Listener>(
       &loop, std::move(fd), [this, entrance, tls = std::move(tls)](base::UniqueFd client) {
-        Socket socket = tls == nullptr ? Socket(std::move(client)) : tls->accept(std::move(client));
-        socket.entrance = entrance;
-        if (tls == nullptr) {
-          adopt(std::move(socket));
+        Socket socket;
+        if (tls != nullptr) {
+          socket = tls->accept(std::move(client));
         } else {
+          socket = std::move(client);
+        }
+        socket.entrance = entrance;
+        if (tls != nullptr) {
           greet(std::move(socket));
+        } else {
+          adopt(std::move(socket));
         }
         if (client_count() < settings.max_connections) return true;
         ++counters.connections_refused;

@@ -20,7 +20,8 @@ Server::~Server() {
 void Server::adopt(Socket socket, std::span<const uint8_t> received) {
   auto session = std::make_unique<Session>(host_, &queue_, this, std::move(socket));
   if (!session->watch().ok()) return;
-  sessions_.add(std::move(session))->start(received);
+  Session* const added = sessions_.add(std::move(session));
+  added->start(received);
 }
 
 void Server::session_closed(Session* session) { buried_.push_back(sessions_.take(session)); }
