@@ -35,6 +35,15 @@ std::map<std::string, gateway::Restriction, std::less<>> restrictions_from(const
   return made;
 }
 
+// As the flag has it.
+gateway::CompressionLevel compression_level_from(const std::string& name) {
+  if (name == "none") return gateway::CompressionLevel::kNone;
+  if (name == "low") return gateway::CompressionLevel::kLow;
+  if (name == "medium") return gateway::CompressionLevel::kMedium;
+  if (name == "high") return gateway::CompressionLevel::kHigh;
+  throw py::value_error("there is no compression level '" + name + "'");
+}
+
 // Every member has a default; an unknown one is a mistake of ours.
 gateway::GatewaySettings settings_from(const py::dict& given) {
   gateway::GatewaySettings settings;
@@ -75,7 +84,7 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
     } else if (name == "grpc_max_age_grace_s") {
       settings.grpc.max_age_grace_s = value.cast<uint32_t>();
     } else if (name == "grpc_compression_level") {
-      settings.grpc.compression_level = value.cast<std::string>();
+      settings.grpc.compression_level = compression_level_from(value.cast<std::string>());
     } else if (name == "grpc_restrictions") {
       settings.grpc.restrictions = restrictions_from(value.cast<py::dict>());
     } else if (name == "restrictions") {

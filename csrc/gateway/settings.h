@@ -14,18 +14,21 @@ struct Restriction {
   std::string value;
 };
 
+enum class CompressionLevel : uint8_t { kNone, kLow, kMedium, kHigh };
+
 struct GrpcSettings {
   bool serve = true;                       // --allow-grpc: takes HTTP/2 connections
   uint32_t max_message_bytes = INT32_MAX;  // of a request, compressed or not
   uint64_t min_ping_interval_ns =
-      300'000'000'000;                     // --grpc-http2-min-recv-ping-interval-without-data
-  uint32_t max_ping_strikes = 2;           // --grpc-http2-max-ping-strikes; 0: any number
-  uint32_t keepalive_s = 7200;             // --grpc-keepalive-time
-  uint32_t keepalive_timeout_s = 20;       // --grpc-keepalive-timeout
-  bool keepalive_without_calls = false;    // --grpc-keepalive-permit-without-calls
-  uint32_t max_age_s = 0;                  // --grpc-max-connection-age; 0: for ever
-  uint32_t max_age_grace_s = 0;            // --grpc-max-connection-age-grace; 0: for ever
-  std::string compression_level = "none";  // --grpc-infer-response-compression-level
+      300'000'000'000;                   // --grpc-http2-min-recv-ping-interval-without-data
+  uint32_t max_ping_strikes = 2;         // --grpc-http2-max-ping-strikes; 0: any number
+  uint32_t keepalive_s = 7200;           // --grpc-keepalive-time
+  uint32_t keepalive_timeout_s = 20;     // --grpc-keepalive-timeout
+  bool keepalive_without_calls = false;  // --grpc-keepalive-permit-without-calls
+  uint32_t max_age_s = 0;                // --grpc-max-connection-age; 0: for ever
+  uint32_t max_age_grace_s = 0;          // --grpc-max-connection-age-grace; 0: for ever
+  CompressionLevel compression_level =
+      CompressionLevel::kNone;  // --grpc-infer-response-compression-level
   std::map<std::string, Restriction, std::less<>>
       restrictions;  // --grpc-restricted-protocol, by category
 };

@@ -44,7 +44,7 @@ void require(bool condition, const char* what) {
 struct World {
   World() {
     GatewaySettings settings;
-    settings.grpc.compression_level = "low";
+    settings.grpc.compression_level = CompressionLevel::kLow;
     gateway = std::make_unique<Gateway>(settings);
     require(gateway->open().ok(), "open");
     require(shm::ChannelFds::make(3, kRegionBytes, &fds).ok(), "channel");

@@ -12,8 +12,9 @@ InferCall::InferCall(Stream* stream, InferRequests* requests)
     : stream_(stream), requests_(requests) {
   const std::string_view name = stream->field("grpc-encoding");
   encoding_ = name.empty() ? Encoding::kIdentity : parse_encoding(name);
-  const Encoding answers = encoding_for_level(requests->host()->settings.grpc.compression_level,
-                                              stream->field("grpc-accept-encoding"));
+  const CompressionLevel level = requests->host()->settings.grpc.compression_level;
+  if (level == CompressionLevel::kNone) return;
+  const Encoding answers = encoding_for_level(level, stream->field("grpc-accept-encoding"));
   if (answers != Encoding::kIdentity) stream->compress(answers);
 }
 
@@ -106,6 +107,8 @@ void InferCall::resume() {
       std::string().swap(waiting_);
       waiting_at_ = 0;
       if (ended_ && !stream_->finished()) all_received();
+    } else if (2 * waiting_at_ >= waiting_.size()) {  // a client need never let it become empty
+      waiting_.erase(0, std::exchange(waiting_at_, 0));
     }
   }
   const size_t left = waiting_.size() - waiting_at_;

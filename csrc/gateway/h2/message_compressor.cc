@@ -40,11 +40,11 @@ bool lists(std::string_view names, std::string_view name) {
 
 }  // namespace
 
-Encoding encoding_for_level(std::string_view level, std::string_view accepted) {
-  if (level == "none") return Encoding::kIdentity;
+Encoding encoding_for_level(CompressionLevel level, std::string_view accepted) {
+  if (level == CompressionLevel::kNone) return Encoding::kIdentity;
   const bool gzip = lists(accepted, "gzip");
   const bool deflate = lists(accepted, "deflate");
-  if (deflate && (level != "low" || !gzip)) return Encoding::kDeflate;
+  if (deflate && (level != CompressionLevel::kLow || !gzip)) return Encoding::kDeflate;
   return gzip ? Encoding::kGzip : Encoding::kIdentity;
 }
 

@@ -17,6 +17,7 @@
 #include "gateway/compression.h"
 #include "gateway/h2/chunk.h"
 #include "gateway/loop.h"
+#include "gateway/settings.h"
 
 namespace pyserver::gateway::h2 {
 
@@ -58,7 +59,7 @@ class MessageCompressor final : public Watcher {
   bool asked_ = false;  // again() was called
 };
 
-// gRPC's choice for a level ("none", "low", ...) among what a client accepts: the higher, the smaller it hopes the result to be.
-Encoding encoding_for_level(std::string_view level, std::string_view accepted);
+// gRPC's choice for a level among what a client accepts: the higher, the smaller it hopes the result to be.
+Encoding encoding_for_level(CompressionLevel level, std::string_view accepted);
 
 }  // namespace pyserver::gateway::h2

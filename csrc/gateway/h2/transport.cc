@@ -38,6 +38,7 @@ void Transport::on_events(uint32_t events) {
     return;
   }
   if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) readable_ = true;
+  if ((events & EPOLLRDHUP) != 0) ended_ = true;
   if ((events & EPOLLOUT) != 0 && blocked_) want_flush();
   read();
 }
@@ -68,7 +69,7 @@ ssize_t Transport::receive() {
   ++host_->counters.recv_calls;
   const ssize_t size = socket_.receive(all.subspan(place.empty() ? 1 : 0), &emptied);
   if (size <= 0) return size;
-  readable_ = !emptied;
+  readable_ = !emptied || ended_;  // of the end no further event tells
   const size_t placed = std::min(place.size(), static_cast<size_t>(size));
   if (placed > 0) feed(place.first(placed));
   const size_t rest = static_cast<size_t>(size) - placed;

@@ -67,6 +67,7 @@ class Transport : public Watcher {
   Outbox outbox_;
   bool queued_ = false;
   bool readable_ = false;
+  bool ended_ = false;    // the peer will send no more
   bool blocked_ = false;  // the peer does not take what we have for it
   bool failed_ = false;   // nghttp2 gave up: what it still has to say is written, then we close
   size_t unsent_mark_ = 0;

@@ -8,21 +8,10 @@
 namespace pyserver::gateway::testing {
 namespace {
 
-constexpr const char* kInfer = "/inference.GRPCInferenceService/ModelInfer";
-constexpr const char* kStream = "/inference.GRPCInferenceService/ModelStreamInfer";
 constexpr uint64_t kSecondNs = 1'000'000'000;
-const std::string kData = std::string("\0\0\x80\x3f\0\0\0\x40", 8);
 
-class GrpcLimitsTest : public GatewayTest {
+class GrpcLimitsTest : public GrpcTest {
  protected:
-  void go(H2Client* client, int turns = 12) {
-    for (int turn = 0; turn < turns; ++turn) {
-      client->flush();
-      gateway->turn(0);
-      core->poll();
-      client->read();
-    }
-  }
   void expect_service(H2Client* client) {
     const int32_t id = client->open(kInfer);
     client->write(id, framed(infer_message(kData)), true);
