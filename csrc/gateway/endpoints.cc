@@ -27,7 +27,6 @@ constexpr auto kEndpoints = std::to_array<Endpoint>({
      "/inference.GRPCInferenceService/ModelReady"},
     {kHealth, "", "/grpc.health.v1.Health/Check"},
     {kHealth, "", "/grpc.health.v1.Health/Watch"},
-    {kHealth, "", "/grpc.health.v1.Health/List"},
 
     // Before the metadata of a model: its path is that of a model named "stats".
     {kStatistics, "/v2/models/stats", "/inference.GRPCInferenceService/ModelStatistics"},

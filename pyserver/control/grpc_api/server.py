@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 
 from pyserver.control.grpc_api import methods_models, methods_repository, methods_settings
-from pyserver.control.grpc_api.calls import Calls, Context
+from pyserver.control.grpc_api.calls import Calls
 from pyserver.control.grpc_api.health import Health
 from pyserver.control.grpc_api.link import listen_without_name
 from pyserver.control.grpc_api.methods import Method
@@ -94,26 +94,7 @@ def _service_handlers(
         V1: {"ServerReflectionInfo": reflect},
         V1ALPHA: {"ServerReflectionInfo": reflect},
     }
-    return (
-        *(
-            grpc.method_handlers_generic_handler(service, handlers)
-            for service, handlers in served.items()
-        ),
-        _Unknown(),
+    return tuple(
+        grpc.method_handlers_generic_handler(service, handlers)
+        for service, handlers in served.items()
     )
-
-
-class _Unknown(grpc.GenericRpcHandler):
-    """What nobody else takes is refused without a text, as gRPC's C++ servers do."""
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        return _REFUSED
-
-
-async def _refuse(_: object, context: Context) -> None:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED)
-
-
-_REFUSED: Final[grpc.RpcMethodHandler[Any, Any]] = grpc.stream_stream_rpc_method_handler(_refuse)
