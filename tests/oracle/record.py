@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,17 @@ def _write(answers: dict[str, list[Any]]) -> None:
     RECORDED.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Record the real Triton's answers")
+def parse_arguments(description: str, servers: Iterable[str]) -> argparse.Namespace:
+    """What both recorders are told: `check`, and which `server`s and `row`s (None: all)."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("--server", choices=list(SERVERS), action="append", help="only this one")
+    parser.add_argument("--server", choices=list(servers), action="append", help="only this one")
     parser.add_argument("--row", action="append", help="only rows that start so")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments("Record the real Triton's answers", SERVERS)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recorded: dict[str, list[Any]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     now: dict[str, list[Any]] = {}

@@ -11,7 +11,6 @@ again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.targets.triton import Triton
-from tests.oracle.record import started
+from tests.oracle.record import parse_arguments, started
 from tests.wire_grpc.compare import differences, to_record
 from tests.wire_grpc.exchange import GrpcAnswer, exchange, open_channel
 from tests.wire_grpc.newer import NEWER
@@ -84,11 +83,7 @@ def _write(answers: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record the real Triton's answers over gRPC")
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("--server", choices=list(SERVERS), action="append", help="only this one")
-    parser.add_argument("--row", action="append", help="only rows that start so")
-    arguments = parser.parse_args()
+    arguments = parse_arguments("Record the real Triton's answers over gRPC", SERVERS)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recorded: dict[str, Any] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     now: dict[str, Any] = {}
