@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import cpu
+from bench.deployment import Deployment
+from bench.workload import Request, Workload
 
 
 class StartFailed(RuntimeError):
@@ -46,11 +48,12 @@ def free_ports() -> Ports:
 
 
 class ServerProcess(ABC):
-    """What Triton and Pyserver share: the process, its log and its stop. Not safe for use by
-    several threads.
+    """What all targets share: the process, its log and its stop. Not safe for use by several
+    threads.
     """
 
     name = "server"
+    install = ""  # the command that brings it here
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
@@ -62,6 +65,20 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]: ...
+
+    @classmethod
+    @abstractmethod
+    def installed(cls) -> bool: ...
+
+    @abstractmethod
+    def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
+        """Make what the server is to serve in the empty `folder`; what `start` takes: the path
+        and flags of its own.
+        """
+
+    @abstractmethod
+    def request(self, workload: Workload) -> Request | None:
+        """How this server is asked for it; None if it cannot be."""
 
     def start(
         self, model_repository: Path, ports: Ports | None = None, *, extra: Sequence[str] = ()

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import kserve
+from bench.deployment import Deployment
 from bench.targets.process import Ports, ServerProcess
+from bench.workload import Request, Workload
 
 
 def command_path() -> Path:
@@ -20,6 +23,19 @@ def command_path() -> Path:
 
 class Pyserver(ServerProcess):
     name = "pyserver"
+    install = "make install"
+
+    @classmethod
+    def installed(cls) -> bool:
+        return command_path().exists()
+
+    def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
+        frontends = deployment.frontends
+        flags = [f"--frontend-workers={frontends}"] if frontends is not None else []
+        return deployment.lay_out(folder, native_onnx=True), flags
+
+    def request(self, workload: Workload) -> Request | None:
+        return kserve.request(workload)
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
         if not command_path().exists():

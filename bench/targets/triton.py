@@ -18,7 +18,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import kserve
+from bench.deployment import Deployment
 from bench.targets.process import Ports, ServerProcess
+from bench.workload import Request, Workload
 
 _WHEEL = "nvidia-pytriton==0.7.0"
 _NUMPY = "numpy==1.26.4"
@@ -75,6 +78,17 @@ def _compile_identity_backend() -> None:
 
 class Triton(ServerProcess):
     name = "triton"
+    install = "python -m bench.targets.triton install"
+
+    @classmethod
+    def installed(cls) -> bool:
+        return installed()
+
+    def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
+        return deployment.lay_out(folder, native_onnx=False), ()
+
+    def request(self, workload: Workload) -> Request | None:
+        return kserve.request(workload)
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
         if not installed():
