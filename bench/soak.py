@@ -6,10 +6,12 @@ after it, memory that still grows is lost with every request.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bench import rounds
+from bench.asking import check
+from bench.loads.h2load import H2load
+from bench.measure import Scenario, Servers, Targets, measure
+from bench.workload import Wire, Workload
 
 SLICES = 20
 _FILLED = SLICES // 5  # the slice that the last one is compared with
@@ -22,31 +24,31 @@ def flat(rss_mib: Sequence[float]) -> bool:
     return rss_mib[-1] - filled <= max(_ALLOWED_MIB, _ALLOWED_SHARE * filled)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def main(arguments: argparse.Namespace, part: rounds.Scenario) -> int:
-    """Run `part`, one slice, again and again on pyserver or on the target that the flags name.
-
-    Returns the exit code: 0 is flat, and every request answered.
+def main(name: str, requests: int, targets: Targets, said: Callable[[str], None]) -> int:
+    """So many gRPC requests for the native identity, 4 x 16 in flight, on new connections for
+    each slice. Returns the exit code: 0 is flat, and every request answered.
     """
-    name = (arguments.target or ["pyserver"])[0]
-    slices: list[rounds.Round] = []
-    print(_line([f"{name}: requests", "RSS MiB", "requests/s", "CPU µs/request", "bad"]))
-    print("|--:|--:|--:|--:|--:|")
-    with rounds.serving([name]) as (target,):
-        part.check(rounds.ports_of(target))
-        for _ in range(SLICES):
-            one = rounds.measure(target, part, seconds=0)
-            slices.append(one)
-            done = sum(each.requests for each in slices)
-            cells = [f"{done:,.0f}", f"{one.rss_mib:.1f}", f"{one.per_second:,.0f}"]
-            print(_line([*cells, f"{one.cpu_us:.1f}", str(one.bad)]), flush=True)
-    if arguments.json:
-        rounds.keep(slices, arguments.json)
-    memory = [one.rss_mib for one in slices]
-    grown = memory[-1] - memory[_FILLED - 1]
+    part = Scenario(
+        section="Soak",
+        name="soak",
+        title="native identity",
+        workload=Workload("identity", Wire.GRPC),
+        load=H2load(4, 16, requests=requests // SLICES),
+    )
+    said(f"| {name}: requests | RSS MiB | requests/s | CPU µs/request | bad |")
+    said("|--:|--:|--:|--:|--:|")
+    memory, bad, done = [], 0, 0
+    with Servers(targets) as servers:
+        target = servers.get(name, part.deployed)
+        check(target, part.workload)
+        for number in range(SLICES):
+            one = measure(target, part, number, seconds=0)
+            memory.append(one.rss_mib)
+            bad += one.bad
+            done += one.requests
+            cells = f"{done:,} | {one.rss_mib:.1f} | {one.per_second:,.0f} | {one.cpu_us:.1f}"
+            said(f"| {cells} | {one.bad} |")
     verdict = "flat" if flat(memory) else "GROWING"
-    print(f"{verdict}: {grown:+.1f} MiB from slice {_FILLED} to slice {SLICES}")
-    return 0 if flat(memory) and not any(one.bad for one in slices) else 1
+    grown = memory[-1] - memory[_FILLED - 1]
+    said(f"{verdict}: {grown:+.1f} MiB from slice {_FILLED} to slice {SLICES}, {bad} bad")
+    return 0 if flat(memory) and not bad else 1

@@ -14,9 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.asking import counts, ports_of
+from bench.loads.load import Seen
+from bench.targets.process import ServerProcess
+from bench.workload import Workload
 
 INSTALL = "python -m bench.loads.perf_analyzer install"
 _WHEELS = ("tritonclient==2.44.0", "nvidia-cuda-runtime-cu12==12.9.79")
@@ -39,6 +44,52 @@ class PerfAnalyzerResult:
     p50_us: float
     p99_us: float
     printed: str
+
+
+@dataclass(frozen=True, slots=True)
+class PerfAnalyzer:
+    """Triton's own client library under Triton's own load generator, in one of the ways of HOW."""
+
+    how: str
+    in_flight: int
+
+    @property
+    def text(self) -> str:
+        return f"perf_analyzer {self.how}, {self.in_flight}"
+
+    def prepare(
+        self, target: ServerProcess, workload: Workload, seconds: float
+    ) -> Callable[[], Seen]:
+        ports = ports_of(target)
+        port = ports.http if self.how == "http" else ports.grpc
+
+        def load(window_ms: int) -> PerfAnalyzerResult:
+            return run(
+                port,
+                workload.model,
+                how=self.how,
+                concurrency=self.in_flight,
+                window_ms=window_ms,
+                extra=(f"--shape=INPUT0:{workload.elements}",),
+            )
+
+        load(300)
+        before = counts(ports.grpc, workload.model)
+
+        def measured() -> Seen:
+            # It reports three windows, but the server also works before, between and after them.
+            seen = load(round(seconds * 1000 / 3))
+            after = counts(ports.grpc, workload.model)
+            return Seen(
+                requests=after.succeeded - before.succeeded,
+                per_second=seen.per_second,
+                p50_us=seen.p50_us,
+                p99_us=seen.p99_us,
+                p999_us=None,
+                bad=after.failed - before.failed,
+            )
+
+        return measured
 
 
 def home() -> Path:

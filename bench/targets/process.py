@@ -54,6 +54,7 @@ class ServerProcess(ABC):
 
     name = "server"
     install = ""  # the command that brings it here
+    counts_requests = False  # whether it has KServe's statistics of a model, by gRPC
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
@@ -69,6 +70,10 @@ class ServerProcess(ABC):
     @classmethod
     @abstractmethod
     def installed(cls) -> bool: ...
+
+    def folders(self) -> Sequence[Path]:
+        """Where the files of its own are; what it needs of other packages is not among them."""
+        return ()
 
     @abstractmethod
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyserver
 from bench import kserve
 from bench.deployment import Deployment
 from bench.targets.process import Ports, ServerProcess
@@ -24,10 +25,14 @@ def command_path() -> Path:
 class Pyserver(ServerProcess):
     name = "pyserver"
     install = "make install"
+    counts_requests = True
 
     @classmethod
     def installed(cls) -> bool:
         return command_path().exists()
+
+    def folders(self) -> Sequence[Path]:
+        return [Path(pyserver.__file__).parent]
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         frontends = deployment.frontends

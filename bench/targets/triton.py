@@ -79,10 +79,20 @@ def _compile_identity_backend() -> None:
 class Triton(ServerProcess):
     name = "triton"
     install = "python -m bench.targets.triton install"
+    counts_requests = True
 
     @classmethod
     def installed(cls) -> bool:
         return installed()
+
+    def folders(self) -> Sequence[Path]:
+        wheel = _binary().parent.parent
+        return [
+            wheel / "bin",
+            wheel / "lib",
+            wheel / "backends",
+            _site_packages() / "nvidia_pytriton.libs",
+        ]
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         return deployment.lay_out(folder, native_onnx=False), ()

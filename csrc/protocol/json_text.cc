@@ -1,12 +1,8 @@
-// JSON strings and numbers, byte for byte as RapidJSON's Writer puts them.
+// JSON strings and integers, byte for byte as RapidJSON's Writer puts them; doubles are json_double.cc's.
 #include "protocol/json_text.h"
-
-#include <rapidjson/internal/dtoa.h>
 
 #include <array>
 #include <charconv>
-#include <cmath>
-#include <cstring>
 
 #include "protocol/http_infer.h"
 
@@ -30,11 +26,6 @@ constexpr std::array<char, 256> kEscapes = [] {
   return table;
 }();
 
-char* copy_literal(std::string_view literal, char* at) {
-  std::memcpy(at, literal.data(), literal.size());
-  return at + literal.size();
-}
-
 }  // namespace
 
 void append_json_string(std::string_view text, std::string* out) {
@@ -56,13 +47,6 @@ void append_json_string(std::string_view text, std::string* out) {
   }
   out->append(text, plain, text.size() - plain);
   out->push_back('"');
-}
-
-char* write_json_double(double value, char* at) {
-  if (std::isnan(value)) return copy_literal("NaN", at);
-  if (std::isinf(value)) return copy_literal(value < 0 ? "-Infinity" : "Infinity", at);
-  // RapidJSON's own digits: its algorithm is not always the shortest, so another one would differ once in a thousand numbers.
-  return rapidjson::internal::dtoa(value, at);
 }
 
 void append_json_double(double value, std::string* out) {

@@ -7,15 +7,15 @@
 
 namespace pyserver::protocol {
 
-// Most bytes that write_double() and write_integer() use.
-inline constexpr size_t kMaxNumberText = 32;
+// Most bytes that a number is written to; some of them may lie behind its end.
+inline constexpr size_t kMaxNumberText = 48;
 
 void append_json_string(std::string_view text, std::string* out);
 void append_json_double(double value, std::string* out);
 void append_json_integer(int64_t value, std::string* out);
 void append_json_unsigned(uint64_t value, std::string* out);
 
-// Both write to `at`, which has kMaxNumberText bytes, and return the end.
+// Writes to `at`, which has kMaxNumberText bytes, and returns the end. NaN and the infinities as Triton writes them.
 char* write_json_double(double value, char* at);
 
 }  // namespace pyserver::protocol

@@ -45,6 +45,28 @@ TEST(JsonText, DoublesLikeRapidJson) {
     const float narrow = std::bit_cast<float>(static_cast<uint32_t>(random()));
     if (std::isfinite(narrow)) expect_same_double(narrow);
     expect_same_double(static_cast<double>(static_cast<int64_t>(random())) / 1000);
+    expect_same_double(static_cast<double>(random() >> 11) * 0x1p-53);
+    expect_same_double(static_cast<double>(random() >> 44) / 100);
+  }
+}
+
+// Where a decimal digit or a binary one comes or goes.
+TEST(JsonText, DoublesAtTheEdgesLikeRapidJson) {
+  for (int power = -1074; power < 1024; ++power) {
+    const double two = std::ldexp(1.0, power);
+    for (const double value :
+         {two, std::nextafter(two, 0.0), std::nextafter(two, 2 * two), 3 * two})
+      if (std::isfinite(value)) expect_same_double(value);
+  }
+  for (int power = -30; power < 30; ++power) {
+    for (const double digits : {1.0, 1.5, 9.0, 9.99, 1.000001, 2.345678901234567}) {
+      const double value = digits * std::pow(10.0, power);
+      for (const double near : {value, std::nextafter(value, 0.0), std::nextafter(value, 1e300)}) {
+        expect_same_double(near);
+        expect_same_double(-near);
+        expect_same_double(static_cast<float>(near));
+      }
+    }
   }
 }
 

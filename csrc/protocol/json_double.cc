@@ -1,0 +1,181 @@
+// Grisu2 (Loitsch, "Printing floating-point numbers quickly and accurately with integers", 2010) without its loop over digits.
+//
+// Triton's clients see RapidJSON's digits, which are Grisu2's: mostly the shortest, once in a thousand numbers not. So another
+// algorithm would not do, but the same result can be had sooner. Grisu2 scales the number and the bounds of what reads back as it to
+// fixed point, integral.fraction, and takes one digit after the other from the upper bound until what is left is below delta,
+// the distance of the bounds. Whether digit n is the last is monotonic in n: once what is left is below delta it stays so.
+// Hence the last one is found near a guess, and all digits are one multiplication.
+#include <rapidjson/internal/dtoa.h>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "protocol/json_text.h"
+
+namespace pyserver::protocol {
+
+namespace {
+
+using rapidjson::internal::DiyFp;
+__extension__ typedef unsigned __int128 Wide;
+
+constexpr std::array<uint64_t, 20> kPowers = [] {
+  std::array<uint64_t, 20> table{};
+  uint64_t power = 1;
+  for (uint64_t& entry : table) {
+    entry = power;
+    power *= 10;
+  }
+  return table;
+}();
+
+constexpr std::array<char, 200> kPairs = [] {
+  std::array<char, 200> table{};
+  for (size_t number = 0; number < 100; ++number) {
+    table[2 * number] = static_cast<char>('0' + number / 10);
+    table[2 * number + 1] = static_cast<char>('0' + number % 10);
+  }
+  return table;
+}();
+
+// RapidJSON's table of powers ends here; for longer fractions it does not round.
+constexpr int kRoundedFraction = 9;
+
+// `digits` * 10^`exponent` is the number.
+struct Decimal {
+  uint64_t digits;
+  int exponent;
+};
+
+// How many digits of the fraction Grisu2 takes: the least count after which what is left is below delta. `fraction` and
+// `delta` are below 2^`point`, and delta is not more than the fraction.
+int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
+  const Wide one = Wide{1} << point;
+  const auto ends = [&](int count) {
+    const uint64_t power = kPowers[static_cast<size_t>(count)];
+    return ((Wide{fraction} * power) & (one - 1)) < Wide{delta} * power;
+  };
+  // delta * 10^count >= 2^point ends it for certain; a power of two has 0.30103 digits.
+  int count = ((point - static_cast<int>(std::bit_width(delta)) + 1) * 1233 >> 12) + 1;
+  while (!ends(count)) ++count;
+  while (count > 1 && ends(count - 1)) --count;
+  return count;
+}
+
+// False for subnormal numbers, and where the integral digits alone may do: then RapidJSON's loop is short. `bits` are those of a
+// finite number above 0.
+bool grisu2(uint64_t bits, Decimal* decimal) {
+  constexpr int kSignificandBits = 52;
+  constexpr int kBias = 1023 + kSignificandBits;
+  constexpr uint64_t kHidden = uint64_t{1} << kSignificandBits;
+  const auto biased = static_cast<int>(bits >> kSignificandBits);
+  if (biased == 0) return false;
+  const uint64_t significand = (bits & (kHidden - 1)) | kHidden;
+  // With the first bit of the 64 set; a power of two has its lower neighbour nearer.
+  const int binary = biased - kBias - 11;
+  int exponent = 0;
+  const DiyFp power = rapidjson::internal::GetCachedPower(binary, &exponent);
+  const uint64_t below =
+      significand == kHidden ? (4 * significand - 1) << 9 : (2 * significand - 1) << 10;
+  const DiyFp middle = DiyFp(significand << 11, binary) * power;
+  // A unit less on both sides, for what the multiplications have cut off.
+  const uint64_t upper = (DiyFp((2 * significand + 1) << 10, binary) * power).f - 1;
+  const uint64_t lower = (DiyFp(below, binary) * power).f + 1;
+  const uint64_t delta = upper - lower;
+  const int point = -middle.e;
+  const uint64_t one = uint64_t{1} << point;
+  const uint64_t integral = upper >> point;
+  const uint64_t fraction = upper & (one - 1);
+  if (fraction <= delta) return false;
+
+  const int count = fraction_digits(fraction, delta, point);
+  const uint64_t scale = kPowers[static_cast<size_t>(count)];
+  const Wide scaled = Wide{fraction} * scale;
+  uint64_t digits = integral * scale + static_cast<uint64_t>(scaled >> point);
+  if (count < kRoundedFraction) {
+    // Towards the middle, as long as that brings it nearer.
+    uint64_t rest = static_cast<uint64_t>(scaled) & (one - 1);
+    const uint64_t bound = delta * scale;
+    const uint64_t goal = (upper - middle.f) * scale;
+    while (rest < goal && bound - rest >= one &&
+           (rest + one < goal || goal - rest > rest + one - goal)) {
+      --digits;
+      rest += one;
+    }
+  }
+  *decimal = {digits, exponent - count};
+  return true;
+}
+
+void write_four(uint32_t number, char* at) {
+  std::memcpy(at, &kPairs[2 * (number / 100)], 2);
+  std::memcpy(at + 2, &kPairs[2 * (number % 100)], 2);
+}
+
+void write_eight(uint32_t number, char* at) {
+  write_four(number / 10000, at);
+  write_four(number % 10000, at + 4);
+}
+
+int digits_of(uint64_t number) {
+  const auto guess = static_cast<size_t>(std::bit_width(number) * 1233 >> 12);
+  return static_cast<int>(guess) + (number >= kPowers[guess] ? 1 : 0);
+}
+
+// All 20 digits that 64 bits may have, leading zeros too.
+void write_twenty(uint64_t number, char* at) {
+  constexpr uint64_t kEight = 100'000'000;
+  const uint64_t high = number / kEight;
+  write_four(static_cast<uint32_t>(high / kEight), at);
+  write_eight(static_cast<uint32_t>(high % kEight), at + 4);
+  write_eight(static_cast<uint32_t>(number % kEight), at + 12);
+}
+
+// As RapidJSON lays a number out: 1.23 or 0.00123; by its own Prettify() what is not so common. Copies have a fixed length, which
+// is cheaper, so some of what is behind the end is written too.
+char* write_decimal(const Decimal& decimal, char* at) {
+  constexpr int kMost = 20;
+  constexpr int kAllPlaces = 324;
+  char text[2 * kMost];
+  write_twenty(decimal.digits, text);
+  const int length = digits_of(decimal.digits);
+  const char* const first = text + kMost - length;
+  const int before = length + decimal.exponent;  // digits before the point
+  if (decimal.exponent < 0 && before > 0) {
+    std::memcpy(at, first, kMost);
+    at[before] = '.';
+    std::memcpy(at + before + 1, first + before, kMost);
+    return at + length + 1;
+  }
+  if (before <= 0 && before > -6) {
+    std::memcpy(at, "0.000000", 8);
+    std::memcpy(at + 2 - before, first, kMost);
+    return at + 2 - before + length;
+  }
+  std::memcpy(at, first, kMost);
+  return rapidjson::internal::Prettify(at, length, decimal.exponent, kAllPlaces);
+}
+
+char* copy_literal(std::string_view literal, char* at) {
+  std::memcpy(at, literal.data(), literal.size());
+  return at + literal.size();
+}
+
+}  // namespace
+
+char* write_json_double(double value, char* at) {
+  if (std::isnan(value)) return copy_literal("NaN", at);
+  if (std::isinf(value)) return copy_literal(value < 0 ? "-Infinity" : "Infinity", at);
+  Decimal decimal;
+  if (value == 0 || !grisu2(std::bit_cast<uint64_t>(std::fabs(value)), &decimal)) {
+    return rapidjson::internal::dtoa(value, at);
+  }
+  if (value < 0) *at++ = '-';
+  return write_decimal(decimal, at);
+}
+
+}  // namespace pyserver::protocol
