@@ -81,5 +81,5 @@ class Results:
                 tuple(Round(**one) for one in kept["rounds"]),
                 tuple(Fact(**one) for one in kept["facts"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no file of results: {error}") from error

@@ -1,0 +1,1 @@
+"""From a file of results to what people read: tables, plots, and what got worse since another."""
