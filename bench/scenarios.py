@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.deployment import Deployment
 from bench.loads.h2load import H2load
+from bench.loads.open_loop import ShareOfCapacity
 from bench.loads.perf_analyzer import PerfAnalyzer
 from bench.loads.wrk import Wrk
 from bench.measure import Scenario
@@ -20,6 +21,7 @@ _JSON = "JSON and strings"
 _REAL = "A real ONNX model"
 _STREAM = "Decoupled streaming"
 _MANY = "Many models, many connections"
+_STALLS = "Arrivals at a fixed rate"
 _GROWTH = "Growth"
 
 
@@ -168,6 +170,19 @@ def _behaviour() -> list[Scenario]:
             Wrk(2000),
         )
     )
+    for model, title in (("identity", "native identity"), ("python_identity", "Python identity")):
+        for whose in ("triton", None):
+            name = f"open-{'native' if model == 'identity' else 'python'}-{whose or 'own'}"
+            made.append(
+                Scenario(
+                    _STALLS,
+                    name,
+                    title,
+                    Workload(model, Wire.BINARY),
+                    ShareOfCapacity(0.7, of=whose),
+                    ("triton", "pyserver"),  # in this order: Triton's turn finds its capacity
+                )
+            )
     for frontends in (1, 2):
         made.append(
             Scenario(

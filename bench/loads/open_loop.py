@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.asking import http_request_of, ports_of
+from bench.loads import wrk
 from bench.loads.load import Seen
 from bench.targets.process import ServerProcess
 from bench.workload import HttpRequest, Workload
@@ -188,12 +190,7 @@ class OpenLoop:
     def prepare(
         self, target: ServerProcess, workload: Workload, seconds: float
     ) -> Callable[[], Seen]:
-        request = target.request(workload)
-        if not isinstance(request, HttpRequest):
-            raise RuntimeError(f"the open loop sends HTTP only, and {workload} is not for it")
-        if target.ports is None:
-            raise RuntimeError(f"{target.name} was not started")
-        port = target.ports.http
+        request, port = http_request_of(target, workload), ports_of(target).http
         # A run of its own, so that the measured one is nothing but what is counted.
         self._run(request, port, _WARM_UP_S)
 
@@ -209,3 +206,30 @@ class OpenLoop:
             )
 
         return measured
+
+
+class ShareOfCapacity:
+    """An open loop at a share of what a server can do, which a closed one of 64 connections has
+    just found out: of what `of` can, where that target's turn came before, else of its own.
+    """
+
+    def __init__(self, share: float, *, of: str | None = None) -> None:
+        self._share = share
+        self._of = of
+        self._capacity: dict[str, float] = {}  # requests per second
+
+    @property
+    def text(self) -> str:
+        whose = f"{self._of.capitalize()}'s" if self._of else "its own"
+        return f"open loop, {self._share:.0%} of {whose} capacity"
+
+    def prepare(
+        self, target: ServerProcess, workload: Workload, seconds: float
+    ) -> Callable[[], Seen]:
+        capacity = self._capacity.get(self._of or "") if self._of != target.name else None
+        if capacity is None:
+            request, port = http_request_of(target, workload), ports_of(target).http
+            capacity = wrk.run(request, port, connections=64, seconds=1).per_second
+            self._capacity[target.name] = capacity
+        loop = OpenLoop(rate=self._share * capacity)
+        return loop.prepare(target, workload, seconds)

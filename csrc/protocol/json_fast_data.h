@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "base/datatype.h"
+#include "protocol/json_decimal.h"
 #include "protocol/json_request.h"
 
 namespace pyserver::protocol {
@@ -47,6 +48,7 @@ inline bool read_special(std::string_view token, double* number) {
 inline bool read_real(ondemand::value value, double* number) {
   constexpr size_t kSafeLength = 19;
   const std::string_view token = trimmed(value.raw_json_token());  // asked first: reading moves on
+  if (read_plain_decimal(token, number)) return true;
   if (value.get_double().get(*number) != SUCCESS) return read_special(token, number);
   if (token.size() > kSafeLength) {
     const auto read = std::from_chars(token.data(), token.data() + token.size(), *number);

@@ -418,9 +418,9 @@ async def test_as_a_load_it_warms_up_and_then_counts() -> None:
 
 def test_as_a_load_it_refuses_what_is_not_http_and_who_does_not_run() -> None:
     call = GrpcRequest("/m", b"", lambda _: True)
-    with pytest.raises(RuntimeError, match="HTTP only"):
+    with pytest.raises(RuntimeError, match="by gRPC, not HTTP"):
         OpenLoop(rate=1).prepare(Fake(call, 1), WORKLOAD, 1)
-    with pytest.raises(RuntimeError, match="HTTP only"):
+    with pytest.raises(RuntimeError, match="cannot be asked"):
         OpenLoop(rate=1).prepare(Fake(None, 1), WORKLOAD, 1)
     with pytest.raises(RuntimeError, match="not started"):
         OpenLoop(rate=1).prepare(Fake(posting(), None), WORKLOAD, 1)
