@@ -7,8 +7,10 @@ has, or makes many of one, in a folder of its own.
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shutil
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +34,43 @@ class Deployment:
         """The model repository, made in `folder`. With `native_onnx` the server is told to run
         ONNX files itself, else the Python model beside them does.
         """
-        for model in self.models:
-            for number in range(self.copies):
-                name = model if self.copies == 1 else f"{model}_{number}"
-                shutil.copytree(
-                    MODELS / model, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-                )
-                config = folder / name / "config.pbtxt"
-                config.write_text(self._config(config.read_text(), model, name, native_onnx))
-                if model == "minilm":
-                    (folder / name / "1" / "model.onnx").symlink_to(weights())
+        for name, model in self.served(self.models).items():
+            shutil.copytree(
+                MODELS / model, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+            config = folder / name / "config.pbtxt"
+            config.write_text(self._config(config.read_text(), model, name, native_onnx))
+            if model == "minilm":
+                (folder / name / "1" / "model.onnx").symlink_to(weights())
         return folder
+
+    def served(self, known: Container[str]) -> dict[str, str]:
+        """Which of bench/models/ each name stands for; those that a server knows.
+
+        Raises:
+            ValueError: it knows none of them.
+        """
+        found = {
+            model if self.copies == 1 else f"{model}_{number}": model
+            for model in self.models
+            if model in known
+            for number in range(self.copies)
+        }
+        if not found:
+            raise ValueError(f"this server has none of the models {', '.join(self.models)}")
+        return found
+
+    def describe(self, folder: Path, known: Container[str]) -> Path:
+        """A JSON file in `folder` with what a server needs that has no model repository."""
+        models = self.served(known)
+        described = {
+            "models": models,
+            "instances": self.instances,
+            "weights": str(weights()) if "minilm" in models.values() else None,
+        }
+        file = folder / "deployment.json"
+        file.write_text(json.dumps(described, indent=1))
+        return file
 
     def _config(self, text: str, model: str, name: str, native_onnx: bool) -> str:
         text = text.replace(f'name: "{model}"', f'name: "{name}"', 1)

@@ -55,6 +55,8 @@ class ServerProcess(ABC):
     name = "server"
     install = ""  # the command that brings it here
     counts_requests = False  # whether it has KServe's statistics of a model, by gRPC
+    ready_path = "/v2/health/ready"  # where GET answers 200 as soon as all models are there
+    piped = False  # whether commands go to it by its stdin, and answers come by its stdout
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
@@ -96,8 +98,8 @@ class ServerProcess(ABC):
             self._process = subprocess.Popen(
                 self.command(model_repository, self.ports, extra),
                 env=dict(self.environment()),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdin=subprocess.PIPE if self.piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if self.piped else log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that `stop` finds what a crashed server left behind
             )
@@ -130,10 +132,10 @@ class ServerProcess(ABC):
             connection.close()
 
     def ready(self) -> bool:
-        return self.answers("/v2/health/ready")
+        return self.answers(self.ready_path)
 
-    def wait_ready(self, timeout_s: float = 60.0, *, path: str = "/v2/health/ready") -> None:
-        """Return when `path` answers 200.
+    def wait_ready(self, timeout_s: float = 60.0, *, path: str | None = None) -> None:
+        """Return when the server is ready, or when `path` answers 200, if that is given.
 
         Raises:
             StartFailed: the process ended, or `timeout_s` passed.
@@ -142,7 +144,7 @@ class ServerProcess(ABC):
         while time.monotonic() < deadline:
             if not self.running():
                 raise StartFailed(f"{self.name} ended while starting:\n{self.log_tail()}")
-            if self.answers(path):
+            if self.ready() if path is None else self.answers(path):
                 return
             time.sleep(0.05)
         raise StartFailed(f"{self.name} not ready after {timeout_s:.0f} s:\n{self.log_tail()}")
@@ -168,5 +170,8 @@ class ServerProcess(ABC):
             code = self._process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process = None
         return code

@@ -5,12 +5,11 @@
 of the 1.x line because the stub was built before numpy 2, and a copy of the wheel's backends
 folder with the Python stub in the place where the server looks for it. The wheel has no native
 backend at all, so the installer also compiles `identity_backend.c`, a fair opponent for
-pyserver's native identity.
+pyserver's native identity, and brings onnxruntime for Python models.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -20,11 +19,13 @@ from pathlib import Path
 
 from bench import kserve
 from bench.deployment import Deployment
+from bench.targets.environment import installer, make_venv, pip_install
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Workload
 
 _WHEEL = "nvidia-pytriton==0.7.0"
 _NUMPY = "numpy==1.26.4"
+_ONNXRUNTIME = "onnxruntime==1.31.1"
 _C_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _STUB = "triton_python_backend_stub"
@@ -52,12 +53,10 @@ def installed() -> bool:
 
 def install() -> None:
     """Make the home; what is there already is kept."""
-    if not (home() / "bin" / "pip").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home())], check=True)
-    pip = [str(home() / "bin" / "pip"), "install", "--quiet", "--no-deps"]
+    make_venv(home())
     if not _binary().exists():
-        subprocess.run([*pip, _WHEEL], check=True)
-    subprocess.run([*pip, _NUMPY], check=True)
+        pip_install(home(), _WHEEL)
+    pip_install(home(), _NUMPY, _ONNXRUNTIME)
     wheel = _binary().parent.parent
     shutil.copytree(wheel / "backends", _backends(), dirs_exist_ok=True)
     version = _PYTHON.removeprefix("python")
@@ -128,13 +127,5 @@ class Triton(ServerProcess):
         }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("action", choices=["install"])
-    parser.parse_args()
-    install()
-    print(f"Triton is in {home()}")
-
-
 if __name__ == "__main__":
-    main()
+    installer("Triton", install, home())

@@ -33,15 +33,6 @@ constexpr std::array<uint64_t, 20> kPowers = [] {
   return table;
 }();
 
-constexpr std::array<char, 200> kPairs = [] {
-  std::array<char, 200> table{};
-  for (size_t number = 0; number < 100; ++number) {
-    table[2 * number] = static_cast<char>('0' + number / 10);
-    table[2 * number + 1] = static_cast<char>('0' + number % 10);
-  }
-  return table;
-}();
-
 // RapidJSON's table of powers ends here; for longer fractions it does not round.
 constexpr int kRoundedFraction = 9;
 
@@ -52,16 +43,16 @@ struct Decimal {
 };
 
 // How many digits of the fraction Grisu2 takes: the least count after which what is left is below delta. `fraction` and
-// `delta` are below 2^`point`, and delta is not more than the fraction.
+// `delta` are below 2^`point`, and delta is not more than the fraction. Only bits below 2^64 count, and there are no others: of the
+// products of a fraction their rest, and those of delta are below 2^(point + 1).
 int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
-  const Wide one = Wide{1} << point;
+  const uint64_t rest_bits = (uint64_t{1} << point) - 1;
   const auto ends = [&](int count) {
     const uint64_t power = kPowers[static_cast<size_t>(count)];
-    return ((Wide{fraction} * power) & (one - 1)) < Wide{delta} * power;
+    return ((fraction * power) & rest_bits) < delta * power;
   };
   // delta * 10^count >= 2^point ends it for certain; a power of two has 0.30103 digits.
   int count = ((point - static_cast<int>(std::bit_width(delta)) + 1) * 1233 >> 12) + 1;
-  while (!ends(count)) ++count;
   while (count > 1 && ends(count - 1)) --count;
   return count;
 }
@@ -111,14 +102,14 @@ bool grisu2(uint64_t bits, Decimal* decimal) {
   return true;
 }
 
-void write_four(uint32_t number, char* at) {
-  std::memcpy(at, &kPairs[2 * (number / 100)], 2);
-  std::memcpy(at + 2, &kPairs[2 * (number % 100)], 2);
-}
-
-void write_eight(uint32_t number, char* at) {
-  write_four(number / 10000, at);
-  write_four(number % 10000, at + 4);
+// The digits of a number below 10^8 as eight characters, the first in the lowest byte: taken apart three times, to fours, pairs and
+// digits, all parts at once. The divisions are multiplications that are exact in these ranges.
+uint64_t eight_digits(uint32_t number) {
+  const uint64_t fours = number / 10000 | uint64_t{number % 10000} << 32;
+  const uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007F0000007F;
+  const uint64_t pairs = hundreds | (fours - 100 * hundreds) << 16;
+  const uint64_t tens = (pairs * 103 >> 10) & 0x000F000F000F000F;
+  return (tens | (pairs - 10 * tens) << 8) + 0x3030303030303030;
 }
 
 int digits_of(uint64_t number) {
@@ -126,37 +117,39 @@ int digits_of(uint64_t number) {
   return static_cast<int>(guess) + (number >= kPowers[guess] ? 1 : 0);
 }
 
-// All 20 digits that 64 bits may have, leading zeros too.
-void write_twenty(uint64_t number, char* at) {
+// All 24 digits of three times eight, leading zeros too.
+void write_digits(uint64_t number, char* at) {
   constexpr uint64_t kEight = 100'000'000;
   const uint64_t high = number / kEight;
-  write_four(static_cast<uint32_t>(high / kEight), at);
-  write_eight(static_cast<uint32_t>(high % kEight), at + 4);
-  write_eight(static_cast<uint32_t>(number % kEight), at + 12);
+  const uint64_t parts[] = {eight_digits(static_cast<uint32_t>(high / kEight)),
+                            eight_digits(static_cast<uint32_t>(high % kEight)),
+                            eight_digits(static_cast<uint32_t>(number % kEight))};
+  std::memcpy(at, parts, sizeof parts);
 }
 
 // As RapidJSON lays a number out: 1.23 or 0.00123; by its own Prettify() what is not so common. Copies have a fixed length, which
 // is cheaper, so some of what is behind the end is written too.
 char* write_decimal(const Decimal& decimal, char* at) {
-  constexpr int kMost = 20;
+  constexpr int kMost = 24;
+  constexpr int kCopied = 18;  // Grisu2's longest has 17
   constexpr int kAllPlaces = 324;
   char text[2 * kMost];
-  write_twenty(decimal.digits, text);
+  write_digits(decimal.digits, text);
   const int length = digits_of(decimal.digits);
   const char* const first = text + kMost - length;
   const int before = length + decimal.exponent;  // digits before the point
   if (decimal.exponent < 0 && before > 0) {
-    std::memcpy(at, first, kMost);
+    std::memcpy(at, first, kCopied);
     at[before] = '.';
-    std::memcpy(at + before + 1, first + before, kMost);
+    std::memcpy(at + before + 1, first + before, kCopied);
     return at + length + 1;
   }
   if (before <= 0 && before > -6) {
     std::memcpy(at, "0.000000", 8);
-    std::memcpy(at + 2 - before, first, kMost);
+    std::memcpy(at + 2 - before, first, kCopied);
     return at + 2 - before + length;
   }
-  std::memcpy(at, first, kMost);
+  std::memcpy(at, first, kCopied);
   return rapidjson::internal::Prettify(at, length, decimal.exponent, kAllPlaces);
 }
 
