@@ -28,7 +28,7 @@ from bench.report import compare, embed, markdown, plots
 from bench.report.machine import header
 from bench.results import Results
 from bench.scenarios import SCENARIOS
-from bench.targets import TARGETS
+from bench.targets.table import TARGETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md")
@@ -74,7 +74,7 @@ def _versions(targets: Targets) -> Mapping[str, str]:
         text=True,
         check=False,
     ).stdout.strip()
-    versions = {name: target.version for name, target in TARGETS.items() if name in targets}
+    versions = {name: target.version() for name, target in TARGETS.items() if name in targets}
     return {**versions, "commit": commit, "python": sys.version.split()[0]}
 
 

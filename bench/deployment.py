@@ -48,7 +48,7 @@ class Deployment:
         """Which of bench/models/ each name stands for; those that a server knows.
 
         Raises:
-            ValueError: it knows none of them.
+            ValueError: there are some, and it knows none of them.
         """
         found = {
             model if self.copies == 1 else f"{model}_{number}": model
@@ -56,7 +56,7 @@ class Deployment:
             if model in known
             for number in range(self.copies)
         }
-        if not found:
+        if self.models and not found:
             raise ValueError(f"this server has none of the models {', '.join(self.models)}")
         return found
 

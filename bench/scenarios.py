@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.deployment import Deployment
+from bench.loads.direct import Direct
 from bench.loads.h2load import H2load
 from bench.loads.open_loop import ShareOfCapacity
 from bench.loads.perf_analyzer import PerfAnalyzer
@@ -140,6 +141,22 @@ def _sized() -> list[Scenario]:
     return made
 
 
+def _real() -> list[Scenario]:
+    return [
+        Scenario(
+            _REAL,
+            f"onnx-{connections}",
+            "MiniLM, a sentence of 32 tokens, two instances",
+            Workload("minilm", Wire.BINARY, 32),
+            Wrk(connections),
+            (*_BOTH, "mosec", "onnxruntime"),
+            Deployment(("minilm",), instances=2),
+            {"onnxruntime": Direct(batch_size=connections // 2, threads=2, intra_op_threads=1)},
+        )
+        for connections in (16, 32)
+    ]
+
+
 def _behaviour() -> list[Scenario]:
     made = [
         Scenario(
@@ -209,4 +226,4 @@ def _behaviour() -> list[Scenario]:
     return made
 
 
-SCENARIOS: tuple[Scenario, ...] = (*_small(), *_sized(), *_behaviour())
+SCENARIOS: tuple[Scenario, ...] = (*_small(), *_sized(), *_real(), *_behaviour())

@@ -107,7 +107,7 @@ def _library_folders() -> tuple[Path, Path]:
     return home() / "nvidia" / "cuda_runtime" / "lib", debian
 
 
-def installed() -> bool:
+def available() -> bool:
     cuda, debian = _library_folders()
     return (
         _binary().exists()
@@ -118,7 +118,7 @@ def installed() -> bool:
 
 def install() -> None:
     """Make the home; one that is complete is kept."""
-    if installed():
+    if available():
         return
     home().mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]

@@ -36,6 +36,11 @@ class Environment:
     def requirements(self) -> Path:
         return _REQUIREMENTS / f"{self.name}.txt"
 
+    def version(self) -> str:
+        """What the requirements pin of the package that the server is named after."""
+        pins = self.requirements.read_text().splitlines()
+        return next(pin.partition("==")[2] for pin in pins if pin.startswith(f"{self.name}=="))
+
     @property
     def _done(self) -> Path:
         """A copy of the requirements, written last: an interrupted installation has none, and one
@@ -51,6 +56,12 @@ class Environment:
         make_venv(self.home)
         pip_install(self.home, "--requirement", str(self.requirements))
         shutil.copyfile(self.requirements, self._done)
+
+
+def debian_version(package: str) -> str:
+    """Empty where Debian's package is not installed."""
+    command = ["dpkg-query", "-W", "-f=${Version}", package]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def make_venv(home: Path) -> None:

@@ -31,6 +31,10 @@ class LitServe(ServerProcess):
     def installed(cls) -> bool:
         return ENVIRONMENT.installed()
 
+    @classmethod
+    def version(cls) -> str:
+        return ENVIRONMENT.version()
+
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         return deployment.describe(folder, plain.MODELS), ()
 

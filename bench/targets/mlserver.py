@@ -41,6 +41,10 @@ class MLServer(ServerProcess):
     def installed(cls) -> bool:
         return ENVIRONMENT.installed()
 
+    @classmethod
+    def version(cls) -> str:
+        return ENVIRONMENT.version()
+
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         served = deployment.served(_IMPLEMENTATIONS)
         apart = "minilm" in served.values() or deployment.instances > 1

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from bench import kserve
 from bench.deployment import Deployment
+from bench.targets.environment import debian_version
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Wire, Workload
 
@@ -45,6 +46,10 @@ class Nghttpd(ServerProcess):
     @classmethod
     def installed(cls) -> bool:
         return binary() is not None
+
+    @classmethod
+    def version(cls) -> str:
+        return debian_version("nghttp2-server")
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         deployment.served(_MODELS)

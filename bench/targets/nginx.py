@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench import kserve
 from bench.deployment import Deployment
+from bench.targets.environment import debian_version
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Wire, Workload
 
@@ -65,6 +66,10 @@ class Nginx(ServerProcess):
     @classmethod
     def installed(cls) -> bool:
         return binary() is not None
+
+    @classmethod
+    def version(cls) -> str:
+        return debian_version("nginx")
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         deployment.served(_MODELS)

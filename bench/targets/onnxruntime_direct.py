@@ -7,6 +7,7 @@ over its stdin and stdout.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -40,6 +41,10 @@ class OnnxruntimeDirect(ServerProcess):
             return importlib.util.find_spec("onnxruntime") is not None and weights().exists()
         except FileNotFoundError:
             return False
+
+    @classmethod
+    def version(cls) -> str:
+        return importlib.metadata.version("onnxruntime")
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         return deployment.describe(folder, {"minilm"}), ()

@@ -73,6 +73,10 @@ class ServerProcess(ABC):
     @abstractmethod
     def installed(cls) -> bool: ...
 
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str: ...
+
     def folders(self) -> Sequence[Path]:
         """Where the files of its own are; what it needs of other packages is not among them."""
         return ()

@@ -31,6 +31,10 @@ class Pyserver(ServerProcess):
     def installed(cls) -> bool:
         return command_path().exists()
 
+    @classmethod
+    def version(cls) -> str:
+        return pyserver.__version__
+
     def folders(self) -> Sequence[Path]:
         return [Path(pyserver.__file__).parent]
 

