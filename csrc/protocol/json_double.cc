@@ -53,6 +53,9 @@ int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
   };
   // delta * 10^count >= 2^point ends it for certain; a power of two has 0.30103 digits.
   int count = ((point - static_cast<int>(std::bit_width(delta)) + 1) * 1233 >> 12) + 1;
+  // Mostly one to three too many; all are tried, since which one it is no processor can guess. (delta has few bits, and the point is
+  // not before the 32nd, so there are more digits than that.)
+  count -= ends(count - 1) + ends(count - 2) + ends(count - 3);
   while (count > 1 && ends(count - 1)) --count;
   return count;
 }
@@ -68,8 +71,11 @@ bool grisu2(uint64_t bits, Decimal* decimal) {
   const uint64_t significand = (bits & (kHidden - 1)) | kHidden;
   // With the first bit of the 64 set; a power of two has its lower neighbour nearer.
   const int binary = biased - kBias - 11;
-  int exponent = 0;
-  const DiyFp power = rapidjson::internal::GetCachedPower(binary, &exponent);
+  // RapidJSON's choice among its powers of ten, every eighth of which it has; 78913 / 2^18 is log10(2).
+  const int wanted = (((-61 - binary) * 78913 + (1 << 18) - 1) >> 18) + 347;
+  const int index = (wanted >> 3) + 1;
+  const int exponent = 348 - 8 * index;
+  const DiyFp power = rapidjson::internal::GetCachedPowerByIndex(static_cast<size_t>(index));
   const uint64_t below =
       significand == kHidden ? (4 * significand - 1) << 9 : (2 * significand - 1) << 10;
   const DiyFp middle = DiyFp(significand << 11, binary) * power;
@@ -104,7 +110,7 @@ bool grisu2(uint64_t bits, Decimal* decimal) {
 
 // The digits of a number below 10^8 as eight characters, the first in the lowest byte: taken apart three times, to fours, pairs and
 // digits, all parts at once. The divisions are multiplications that are exact in these ranges.
-uint64_t eight_digits(uint32_t number) {
+inline uint64_t eight_digits(uint32_t number) {
   const uint64_t fours = number / 10000 | uint64_t{number % 10000} << 32;
   const uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007F0000007F;
   const uint64_t pairs = hundreds | (fours - 100 * hundreds) << 16;
@@ -117,39 +123,39 @@ int digits_of(uint64_t number) {
   return static_cast<int>(guess) + (number >= kPowers[guess] ? 1 : 0);
 }
 
-// All 24 digits of three times eight, leading zeros too.
+// All 17 digits that Grisu2 has at most, leading zeros too.
 void write_digits(uint64_t number, char* at) {
   constexpr uint64_t kEight = 100'000'000;
   const uint64_t high = number / kEight;
-  const uint64_t parts[] = {eight_digits(static_cast<uint32_t>(high / kEight)),
-                            eight_digits(static_cast<uint32_t>(high % kEight)),
+  const auto first = static_cast<uint32_t>(high / kEight);
+  const uint64_t parts[] = {eight_digits(static_cast<uint32_t>(high - first * kEight)),
                             eight_digits(static_cast<uint32_t>(number % kEight))};
-  std::memcpy(at, parts, sizeof parts);
+  *at = static_cast<char>('0' + first);
+  std::memcpy(at + 1, parts, sizeof parts);
 }
 
 // As RapidJSON lays a number out: 1.23 or 0.00123; by its own Prettify() what is not so common. Copies have a fixed length, which
 // is cheaper, so some of what is behind the end is written too.
 char* write_decimal(const Decimal& decimal, char* at) {
-  constexpr int kMost = 24;
-  constexpr int kCopied = 18;  // Grisu2's longest has 17
+  constexpr int kZeros = 7;  // in front of the digits
+  constexpr int kMost = 17;
   constexpr int kAllPlaces = 324;
-  char text[2 * kMost];
-  write_digits(decimal.digits, text);
+  char text[2 * (kZeros + kMost)] = "0000000";
+  write_digits(decimal.digits, text + kZeros);
   const int length = digits_of(decimal.digits);
-  const char* const first = text + kMost - length;
-  const int before = length + decimal.exponent;  // digits before the point
-  if (decimal.exponent < 0 && before > 0) {
-    std::memcpy(at, first, kCopied);
+  const char* first = text + kZeros + kMost - length;
+  int before = length + decimal.exponent;  // digits before the point
+  if (decimal.exponent < 0 && before > -6) {
+    // One of the zeros before the point where there is no other digit, the others behind it. No jump: it could not be guessed.
+    const int zeros = before <= 0 ? 1 - before : 0;
+    first -= zeros;
+    before += zeros;
+    std::memcpy(at, first, kMost);
     at[before] = '.';
-    std::memcpy(at + before + 1, first + before, kCopied);
-    return at + length + 1;
+    std::memcpy(at + before + 1, first + before, kZeros + kMost);
+    return at + zeros + length + 1;
   }
-  if (before <= 0 && before > -6) {
-    std::memcpy(at, "0.000000", 8);
-    std::memcpy(at + 2 - before, first, kCopied);
-    return at + 2 - before + length;
-  }
-  std::memcpy(at, first, kCopied);
+  std::memcpy(at, first, kMost);
   return rapidjson::internal::Prettify(at, length, decimal.exponent, kAllPlaces);
 }
 
@@ -167,8 +173,8 @@ char* write_json_double(double value, char* at) {
   if (value == 0 || !grisu2(std::bit_cast<uint64_t>(std::fabs(value)), &decimal)) {
     return rapidjson::internal::dtoa(value, at);
   }
-  if (value < 0) *at++ = '-';
-  return write_decimal(decimal, at);
+  *at = '-';
+  return write_decimal(decimal, at + (std::signbit(value) ? 1 : 0));
 }
 
 }  // namespace pyserver::protocol

@@ -22,43 +22,9 @@ namespace pyserver::protocol {
 namespace ondemand = simdjson::ondemand;
 using simdjson::SUCCESS;
 
-inline std::string_view trimmed(std::string_view token) {
-  while (!token.empty() && (token.back() == ' ' || token.back() == '\n' || token.back() == '\r' ||
-                            token.back() == '\t')) {
-    token.remove_suffix(1);
-  }
-  return token;
-}
-
-inline bool read_special(std::string_view token, double* number) {
-  if (token == "NaN") {
-    *number = std::numeric_limits<double>::quiet_NaN();
-  } else if (token == "Infinity") {
-    *number = std::numeric_limits<double>::infinity();
-  } else if (token == "-Infinity") {
-    *number = -std::numeric_limits<double>::infinity();
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// A number that simdjson has found well formed. simdjson 3.0 reads those of more than 19 digits wrong when they begin with "0."
-// (0.22222222222222222222 becomes 0.0377...), so the long ones are read by the standard library.
+// A number, NaN or an infinity, from where it stands in the document.
 inline bool read_real(ondemand::value value, double* number) {
-  constexpr size_t kSafeLength = 19;
-  const std::string_view token = trimmed(value.raw_json_token());  // asked first: reading moves on
-  if (read_plain_decimal(token, number)) return true;
-  if (value.get_double().get(*number) != SUCCESS) return read_special(token, number);
-  if (token.size() > kSafeLength) {
-    const auto read = std::from_chars(token.data(), token.data() + token.size(), *number);
-    if (read.ec != std::errc() || read.ptr != token.data() + token.size()) return false;
-  }
-  // RapidJSON refuses 0e400 as too big, and rounds the smallest numbers its own way: it shall judge.
-  if (*number == 0 && token.find_first_of("eE") != std::string_view::npos) return false;
-  // To Triton an integer is an integer, and there is no negative zero among those.
-  if (*number == 0 && std::signbit(*number) && token == "-0") *number = 0;
-  return true;
+  return read_number(value.raw_json_token().data(), number) != nullptr;
 }
 
 // One element as T; integers are cut to their width, as Triton does.
@@ -136,6 +102,11 @@ bool read_data(ondemand::array array, size_t depth, Sink* sink) {
 
 template <typename T>
 bool read_numbers(ondemand::array array, uint8_t* memory, uint64_t count) {
+  if constexpr (std::is_floating_point_v<T>) {
+    std::string_view text;
+    return array.raw_json().get(text) == SUCCESS &&
+           read_numbers_of<T>(text.data(), kMaxNesting - kDataNesting + 1, memory, count);
+  }
   NumberSink<T> sink{memory, count};
   return read_data(array, kDataNesting, &sink) && sink.left == 0;
 }
