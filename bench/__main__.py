@@ -126,7 +126,7 @@ def _report(arguments: argparse.Namespace) -> int:
     results = Results.read(arguments.file)
     plots.draw(results, PLOTS)
     for page in PAGES:
-        embed.update(page)
+        embed.update(page, arguments.file.resolve())
     _said(markdown.full(results))
     return 0
 

@@ -8,6 +8,7 @@ The word is one of TABLES. The file of results is named as links are, seen from 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,14 +26,19 @@ _END = "<!-- /bench -->"
 _FENCE = "```"  # what is shown as code is no marker
 
 
-def update(path: Path) -> bool:
-    """Make all blocks of the file anew; whether any was not current.
+def update(path: Path, results: Path | None = None) -> bool:
+    """Make all blocks of the file anew, of these results if they are given; whether any was not
+    current.
 
     Raises:
         ValueError: a marker is broken or names what is not there; it says where.
     """
     text = path.read_text(encoding="utf-8")
-    made = replaced(text, path)
+    pointed = text
+    if results is not None:
+        file = os.path.relpath(results, path.parent)
+        pointed = _BEGIN.sub(lambda found: f"{_MARKER} {found[1]} {file} -->", text)
+    made = replaced(pointed, path)
     if made != text:
         path.write_text(made, encoding="utf-8")
     return made != text

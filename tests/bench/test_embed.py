@@ -49,6 +49,16 @@ def test_each_block_has_its_own_table(paper: Path) -> None:
     assert markdown.full(results_of()) in text
 
 
+def test_blocks_can_be_pointed_to_newer_results(paper: Path) -> None:
+    newer = paper.parent / "results" / "newer.json"
+    newer.parent.mkdir()
+    results_of().write(newer)
+    paper.write_text(_BEGIN + _END)
+    assert embed.update(paper, newer)
+    assert "<!-- bench: summary results/newer.json -->" in paper.read_text()
+    assert markdown.summary(results_of()) in paper.read_text()
+
+
 def test_a_figure_changed_by_hand_is_seen(paper: Path) -> None:
     paper.write_text(_BEGIN + _END)
     embed.update(paper)
