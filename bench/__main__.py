@@ -26,7 +26,7 @@ from bench.loads import h2load, perf_analyzer, wrk
 from bench.measure import Targets, in_turns
 from bench.report import compare, embed, markdown, plots
 from bench.report.machine import header
-from bench.results import Results
+from bench.results import Results, Round
 from bench.scenarios import SCENARIOS
 from bench.targets.table import TARGETS
 
@@ -87,17 +87,24 @@ def _run(arguments: argparse.Namespace) -> int:
     targets = _installed(arguments.target)
     head = header(" ".join(["python -m bench", *sys.argv[1:]]), _versions(targets))
     facts = ask_all([one for one in FACTS if one.name in chosen], targets, said=_said)
+
+    def results_of(rounds: Sequence[Round]) -> Results:
+        return Results(head, tuple(rounds), tuple(facts))
+
+    def keep(rounds: Sequence[Round]) -> None:
+        if arguments.json:
+            results_of(rounds).write(arguments.json)
+
+    keep([])
     rounds = in_turns(
         [one for one in SCENARIOS if one.name in chosen],
         targets,
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         said=_said,
+        kept=keep,
     )
-    results = Results(head, tuple(rounds), tuple(facts))
-    if arguments.json:
-        results.write(arguments.json)
-    _said("\n" + markdown.full(results))
+    _said("\n" + markdown.full(results_of(rounds)))
     return 0
 
 

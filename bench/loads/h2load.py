@@ -89,13 +89,13 @@ class H2load:
                 requests=requests,
             )
 
+        answers = workload.elements if workload.wire is Wire.STREAM else 1
         number = self.requests
         if number is None:
-            least = max(_PILOT, self.connections * self.streams)
+            least = max(_PILOT // answers, self.connections * self.streams)
             pilot = load(least)
             warm = load(max(min(int(pilot.per_second / 2), _MOST_REQUESTS), least))
             number = max(min(int(warm.per_second * seconds), _MOST_REQUESTS), least)
-        answers = workload.elements if workload.wire is Wire.STREAM else 1
         counted = target.counts_requests
         before = counts(ports.grpc, workload.model) if counted else None
 
