@@ -51,7 +51,7 @@ def test_each_block_has_its_own_table(paper: Path) -> None:
 
 def test_blocks_can_be_pointed_to_newer_results(paper: Path) -> None:
     newer = paper.parent / "results" / "newer.json"
-    newer.parent.mkdir()
+    newer.parent.mkdir(exist_ok=True)
     results_of().write(newer)
     paper.write_text(_BEGIN + _END)
     assert embed.update(paper, newer)

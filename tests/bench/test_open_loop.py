@@ -397,6 +397,10 @@ class Fake(ServerProcess):
     def installed(cls) -> bool:
         return True
 
+    @classmethod
+    def version(cls) -> str:
+        return "0"
+
     def lay_out(self, deployment: object, folder: Path) -> tuple[Path, Sequence[str]]:
         raise NotImplementedError
 
