@@ -4,11 +4,8 @@
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
-#include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -32,11 +29,6 @@ template <typename T>
 bool read_element(ondemand::value value, T* element) {
   if constexpr (std::is_same_v<T, bool>) {
     return value.get_bool().get(*element) == SUCCESS;
-  } else if constexpr (std::is_floating_point_v<T>) {
-    double number = 0;
-    if (!read_real(value, &number)) return false;
-    *element = static_cast<T>(number);
-    return true;
   } else if constexpr (std::is_signed_v<T>) {
     int64_t number = 0;
     if (value.get_int64().get(number) != SUCCESS) return false;
@@ -106,9 +98,10 @@ bool read_numbers(ondemand::array array, uint8_t* memory, uint64_t count) {
     std::string_view text;
     return array.raw_json().get(text) == SUCCESS &&
            read_numbers_of<T>(text.data(), kMaxNesting - kDataNesting + 1, memory, count);
+  } else {
+    NumberSink<T> sink{memory, count};
+    return read_data(array, kDataNesting, &sink) && sink.left == 0;
   }
-  NumberSink<T> sink{memory, count};
-  return read_data(array, kDataNesting, &sink) && sink.left == 0;
 }
 
 inline bool read_typed(base::Datatype datatype, ondemand::array array, uint8_t* memory,
