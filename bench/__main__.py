@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,6 +190,8 @@ def _command_line() -> argparse.ArgumentParser:
 
 def main() -> int:
     arguments = _command_line().parse_args()
+    # As an exception, so that whoever has started servers stops them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     does: int = arguments.does(arguments)
     return does
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.targets.process import ServerProcess
+
 _REQUIREMENTS = Path(__file__).with_name("requirements")
 
 
@@ -56,6 +58,22 @@ class Environment:
         make_venv(self.home)
         pip_install(self.home, "--requirement", str(self.requirements))
         shutil.copyfile(self.requirements, self._done)
+
+
+class HomedServer(ServerProcess):
+    """A server out of an Environment, which has its name."""
+
+    @classmethod
+    def packages(cls) -> Environment:
+        return Environment(cls.name)
+
+    @classmethod
+    def installed(cls) -> bool:
+        return cls.packages().installed()
+
+    @classmethod
+    def version(cls) -> str:
+        return cls.packages().version()
 
 
 def debian_version(package: str) -> str:

@@ -14,26 +14,17 @@ from pathlib import Path
 
 from bench.deployment import Deployment
 from bench.targets import plain
-from bench.targets.environment import Environment, installer
-from bench.targets.process import Ports, ServerProcess
+from bench.targets.environment import HomedServer, installer
+from bench.targets.process import Ports
 from bench.workload import Request, Wire, Workload
 
-ENVIRONMENT = Environment("litserve")
 _APP = Path(__file__).with_name("litserve_models") / "app.py"
 
 
-class LitServe(ServerProcess):
+class LitServe(HomedServer):
     name = "litserve"
     install = "python -m bench.targets.litserve install"
     ready_path = "/health"
-
-    @classmethod
-    def installed(cls) -> bool:
-        return ENVIRONMENT.installed()
-
-    @classmethod
-    def version(cls) -> str:
-        return ENVIRONMENT.version()
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         return deployment.describe(folder, plain.MODELS), ()
@@ -45,9 +36,9 @@ class LitServe(ServerProcess):
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
         if not self.installed():
-            raise FileNotFoundError(f"no LitServe in {ENVIRONMENT.home}: run `{self.install}`")
+            raise FileNotFoundError(f"no LitServe in {self.packages().home}: run `{self.install}`")
         return [
-            str(ENVIRONMENT.python),
+            str(self.packages().python),
             str(_APP),
             str(model_repository),
             str(ports.http),
@@ -59,4 +50,4 @@ class LitServe(ServerProcess):
 
 
 if __name__ == "__main__":
-    installer("LitServe", ENVIRONMENT.install, ENVIRONMENT.home)
+    installer("LitServe", LitServe.packages().install, LitServe.packages().home)

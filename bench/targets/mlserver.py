@@ -16,11 +16,10 @@ from pathlib import Path
 
 from bench import kserve
 from bench.deployment import Deployment, weights
-from bench.targets.environment import Environment, installer
-from bench.targets.process import Ports, ServerProcess
+from bench.targets.environment import HomedServer, installer
+from bench.targets.process import Ports
 from bench.workload import Request, Wire, Workload
 
-ENVIRONMENT = Environment("mlserver")
 _SOURCES = Path(__file__).with_name("mlserver_models")
 _IMPLEMENTATIONS = {
     "identity": "echo.Echo",
@@ -33,17 +32,9 @@ _IMPLEMENTATIONS = {
 _BATCHING = {"max_batch_size": 16, "max_batch_time": 0.001}  # seconds; 0 would be no batching
 
 
-class MLServer(ServerProcess):
+class MLServer(HomedServer):
     name = "mlserver"
     install = "python -m bench.targets.mlserver install"
-
-    @classmethod
-    def installed(cls) -> bool:
-        return ENVIRONMENT.installed()
-
-    @classmethod
-    def version(cls) -> str:
-        return ENVIRONMENT.version()
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         served = deployment.served(_IMPLEMENTATIONS)
@@ -76,8 +67,8 @@ class MLServer(ServerProcess):
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
         if not self.installed():
-            raise FileNotFoundError(f"no MLServer in {ENVIRONMENT.home}: run `{self.install}`")
-        return [str(ENVIRONMENT.python.with_name("mlserver")), "start", str(model_repository)]
+            raise FileNotFoundError(f"no MLServer in {self.packages().home}: run `{self.install}`")
+        return [str(self.packages().python.with_name("mlserver")), "start", str(model_repository)]
 
     def environment(self) -> Mapping[str, str]:
         """MLServer has no flags; what settings.json does not say, it takes from here."""
@@ -92,4 +83,4 @@ class MLServer(ServerProcess):
 
 
 if __name__ == "__main__":
-    installer("MLServer", ENVIRONMENT.install, ENVIRONMENT.home)
+    installer("MLServer", MLServer.packages().install, MLServer.packages().home)

@@ -17,30 +17,21 @@ from pathlib import Path
 
 from bench.deployment import Deployment
 from bench.targets import plain
-from bench.targets.environment import Environment, installer
-from bench.targets.process import Ports, ServerProcess
+from bench.targets.environment import HomedServer, installer
+from bench.targets.process import Ports
 from bench.workload import Request, Wire, Workload
 
-ENVIRONMENT = Environment("mosec")
 _APP = Path(__file__).with_name("mosec_models") / "app.py"
 _UNAVAILABLE = frozenset({408, 429, 503})  # what the frontend says for a worker that is not there
 
 
-class Mosec(ServerProcess):
+class Mosec(HomedServer):
     name = "mosec"
     install = "python -m bench.targets.mosec install"
 
     def __init__(self, log_path: Path) -> None:
         super().__init__(log_path)
         self._paths: list[str] = []
-
-    @classmethod
-    def installed(cls) -> bool:
-        return ENVIRONMENT.installed()
-
-    @classmethod
-    def version(cls) -> str:
-        return ENVIRONMENT.version()
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         return deployment.describe(folder, plain.MODELS), ()
@@ -56,11 +47,11 @@ class Mosec(ServerProcess):
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
         if not self.installed():
-            raise FileNotFoundError(f"no mosec in {ENVIRONMENT.home}: run `{self.install}`")
+            raise FileNotFoundError(f"no mosec in {self.packages().home}: run `{self.install}`")
         names = json.loads(model_repository.read_text())["models"]
         self._paths = [f"/{name}/{wire}" for name in names for wire in ("json", "binary")]
         return [
-            str(ENVIRONMENT.python),
+            str(self.packages().python),
             str(_APP),
             str(model_repository),
             "--address=127.0.0.1",
@@ -93,4 +84,4 @@ class Mosec(ServerProcess):
 
 
 if __name__ == "__main__":
-    installer("mosec", ENVIRONMENT.install, ENVIRONMENT.home)
+    installer("mosec", Mosec.packages().install, Mosec.packages().home)

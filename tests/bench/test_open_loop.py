@@ -388,10 +388,10 @@ class Fake(ServerProcess):
         return self._request
 
     def command(self, model_repository: Path, ports: Ports, extra: Sequence[str]) -> list[str]:
-        raise NotImplementedError
+        return []
 
     def environment(self) -> Mapping[str, str]:
-        raise NotImplementedError
+        return {}
 
     @classmethod
     def installed(cls) -> bool:
@@ -402,7 +402,7 @@ class Fake(ServerProcess):
         return "0"
 
     def lay_out(self, deployment: object, folder: Path) -> tuple[Path, Sequence[str]]:
-        raise NotImplementedError
+        return folder, ()
 
 
 async def test_as_a_load_it_warms_up_and_then_counts() -> None:

@@ -4,15 +4,14 @@ what is laid out. A server that is installed is also asked; pyserver always is.
 
 from __future__ import annotations
 
-import http.client
 import json
 from pathlib import Path
 
-import grpc
 import numpy
 import pytest
 
 from bench import kserve
+from bench.asking import check
 from bench.deployment import Deployment
 from bench.loads.direct import Direct
 from bench.targets import nghttpd, nginx
@@ -24,7 +23,7 @@ from bench.targets.onnxruntime_direct import OnnxruntimeDirect
 from bench.targets.onnxruntime_loop import Command
 from bench.targets.process import ServerProcess
 from bench.targets.table import TARGETS
-from bench.workload import GrpcRequest, HttpRequest, Request, Wire, Workload
+from bench.workload import GrpcRequest, HttpRequest, Wire, Workload
 
 MODELS = (
     "identity",
@@ -149,44 +148,27 @@ def test_a_home_counts_as_installed_when_all_of_these_versions_are_there(
     assert not home.installed()
 
 
-@pytest.mark.parametrize("name", [name for name in TARGETS if name != "onnxruntime"])
+# pyserver is always installed; the others are where somebody has installed them, which CI has not.
+@pytest.mark.parametrize(
+    "name", [name for name, one in TARGETS.items() if name != "onnxruntime" and one.installed()]
+)
 def test_an_installed_server_answers_rightly(name: str, tmp_path: Path) -> None:
     target = TARGETS[name](tmp_path / "log")
-    if not target.installed():
-        pytest.skip(f"no {name}: {target.install}")
     (tmp_path / "served").mkdir()
     path, flags = target.lay_out(Deployment(("identity",)), tmp_path / "served")
     try:
         target.start(path, extra=flags)
         target.wait_ready()
         for wire in Wire:
-            request = target.request(Workload("identity", wire))
-            if request is not None:
-                assert _answered_rightly(target, request), wire
+            workload = Workload("identity", wire)
+            if target.request(workload) is not None:
+                check(target, workload)
     finally:
         target.stop()
 
 
-def _answered_rightly(target: ServerProcess, request: Request) -> bool:
-    assert target.ports is not None
-    if isinstance(request, GrpcRequest):
-        with grpc.insecure_channel(f"127.0.0.1:{target.ports.grpc}") as channel:
-            call = channel.stream_stream if "Stream" in request.path else channel.unary_stream
-            given = iter([request.message]) if "Stream" in request.path else request.message
-            return request.right(list(call(request.path)(given, timeout=30)))
-    connection = http.client.HTTPConnection("127.0.0.1", target.ports.http, timeout=30)
-    try:
-        connection.request("POST", request.path, request.body, dict(request.headers))
-        answer = connection.getresponse()
-        return request.right(answer.read()) and answer.status == 200
-    finally:
-        connection.close()
-
-
 def test_onnxruntime_is_commanded_and_counts_rows(tmp_path: Path) -> None:
     target = OnnxruntimeDirect(tmp_path / "log")
-    if not target.installed():
-        pytest.skip(f"no MiniLM: {target.install}")
     path, flags = target.lay_out(Deployment(("minilm",)), tmp_path)
     workload = Workload("minilm", Wire.BINARY, 8)
     try:
