@@ -64,6 +64,7 @@ class Settings:
     exit_timeout_secs: int = 30
     frontend_workers: int = field(default_factory=_default_frontend_workers)
     region_byte_size: int = field(default_factory=_default_region_byte_size)
+    busy_poll: bool = True
 
     # Model repository
     model_repository: tuple[str, ...] = ()

@@ -102,9 +102,10 @@ void in_engine(engine::Runner& runner, Command command) {
   runner.call(command);
 }
 
-std::unique_ptr<engine::Runner> make_runner(uint64_t region_bytes, uint64_t budget_bytes) {
+std::unique_ptr<engine::Runner> make_runner(uint64_t region_bytes, uint64_t budget_bytes,
+                                            bool busy_poll) {
   std::unique_ptr<engine::Runner> runner;
-  raise_if_error(engine::Runner::make(region_bytes, budget_bytes, &runner));
+  raise_if_error(engine::Runner::make(region_bytes, budget_bytes, busy_poll, &runner));
   return runner;
 }
 
@@ -147,7 +148,8 @@ void bind_engine(py::module_& module) {
   using engine::Runner;
   py::class_<Runner>(module, "Engine",
                      "Core's loop: rings in, policies, rings out, in a thread of its own.")
-      .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"))
+      .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"),
+           py::arg("busy_poll") = true)
       .def_property_readonly("region_fd", &Runner::region_fd,
                              "Core's own region (peer 0); stays the engine's.")
       .def_property_readonly("event_fd", &Runner::event_fd, "Readable when events() has something.")

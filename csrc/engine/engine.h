@@ -157,6 +157,8 @@ class Engine {
   void remove_instance(uint32_t peer);
   const Model* find_model(uint32_t handle) const;
   Counters counters() const;
+  // Instances have batches.
+  bool executing() const { return counters_.live_batches > 0; }
   std::vector<Event> take_events();
 
   // --- the loop's operations ---

@@ -51,13 +51,15 @@ struct Runner::Command {
   bool done = false;
 };
 
-base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes,
+base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, bool busy_poll,
                           std::unique_ptr<Runner>* runner) {
   std::unique_ptr<Runner> made(new Runner());
   base::Status status = shm::make_memfd("pyserver-region-core", region_bytes, &made->region_fd_);
   shm::Mapping region;
   if (status.ok()) status = shm::Mapping::map(made->region_fd_.get(), true, &region);
   if (!status.ok()) return status;
+  made->busy_poll_ = busy_poll;
+  made->spin_wait_ = base::SpinWait(busy_poll);
   made->epoll_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   made->command_bell_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   made->event_bell_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -106,7 +108,7 @@ void Runner::call(const std::function<void(Engine&, uint64_t)>& command) {
 base::Status Runner::make_peer(PeerKind kind, uint64_t region_bytes, PeerFds* fds) {
   PeerFds made;
   made.id = next_peer_.fetch_add(1, std::memory_order_relaxed);
-  base::Status status = shm::ChannelFds::make(made.id, region_bytes, &made.channel);
+  base::Status status = shm::ChannelFds::make(made.id, region_bytes, busy_poll_, &made.channel);
   if (status.ok()) {
     status =
         shm::make_memfd("pyserver-region-" + std::to_string(made.id), region_bytes, &made.region);
@@ -171,7 +173,6 @@ void Runner::run_commands(uint64_t now_ns) {
 }
 
 void Runner::activate(Peer* peer) {
-  peer->channel.wake();
   if (std::find(active_.begin(), active_.end(), peer) == active_.end()) active_.push_back(peer);
 }
 
@@ -201,17 +202,21 @@ void Runner::wait(uint64_t now_ns, uint64_t until_ns) {
     timeout.tv_sec = static_cast<time_t>(rest_ns / 1'000'000'000);
     timeout.tv_nsec = static_cast<long>(rest_ns % 1'000'000'000);
   }
+  const bool sleeps = until_ns > now_ns;
   epoll_event events[kMaxEvents];
   // By number, because older C libraries lack the wrapper; batching delays need its microseconds.
   const long count = ::syscall(SYS_epoll_pwait2, epoll_.get(), events, kMaxEvents,
                                until_ns == sched::kNever ? nullptr : &timeout, nullptr, 0);
   for (long index = 0; index < count; ++index) {
-    if (events[index].data.ptr != nullptr) activate(static_cast<Peer*>(events[index].data.ptr));
+    Peer* const peer = static_cast<Peer*>(events[index].data.ptr);
+    if (peer == nullptr) continue;
+    const uint64_t wakeup_ns = peer->channel.wake(now_ns, base::monotonic_ns());
+    if (sleeps) spin_wait_.woken_after(wakeup_ns);
+    activate(peer);
   }
 }
 
 void Runner::loop() {
-  bool was_busy = false;
   uint32_t busy_turns = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     const uint64_t now_ns = base::monotonic_ns();
@@ -219,12 +224,11 @@ void Runner::loop() {
     const bool busy = turn(now_ns);
     const bool soon = engine_->flush();
     publish_events();
-    // Whoever has just been given something may be about to answer. Where cores are scarce it gets ours now, and what it and others
-    // have for us by then costs neither of us a doorbell.
-    const bool gives_way = !busy && std::exchange(was_busy, busy);
-    if (gives_way) ::sched_yield();
-    if (busy) was_busy = true;
-    if (busy || gives_way || !sleep_all()) {
+    const uint64_t over_ns = base::monotonic_ns();
+    if (busy) spin_wait_.found(over_ns);
+    const bool looks_again = !busy && spin_wait_.look_again(over_ns, engine_->executing());
+    if (looks_again) ::sched_yield();
+    if (busy || looks_again || !sleep_all()) {
       // Peers that sleep may have rung while others keep the loop busy: a look now and then.
       if (++busy_turns % kTurnsPerLook == 0) wait(now_ns, now_ns);
       continue;

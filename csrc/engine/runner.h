@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/spin_wait.h"
 #include "base/status.h"
 #include "engine/engine.h"
 
@@ -20,7 +21,8 @@ namespace pyserver::engine {
 
 class Runner {
  public:
-  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes,
+  // `busy_poll`: this loop and those of all peers may look on before they sleep (base/spin_wait.h).
+  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes, bool busy_poll,
                            std::unique_ptr<Runner>* runner);
   ~Runner();
 
@@ -60,6 +62,8 @@ class Runner {
   std::unique_ptr<Engine> engine_;
   std::vector<Peer*> active_;
 
+  bool busy_poll_ = true;
+  base::SpinWait spin_wait_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> next_peer_{1};

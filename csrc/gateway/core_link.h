@@ -60,13 +60,15 @@ class CoreLink final : public Watcher {
   bool try_take(shm::Record* record) {
     return session_ != nullptr && session_->channel.try_take(record);
   }
+  bool has_records() const { return session_ != nullptr && session_->channel.has_records(); }
   void commit() { session_->channel.commit(); }
   // Publishes this turn's records. True: core does not keep up, call again soon.
   bool flush();
   // Announces that we are about to wait. False: do not, something has come.
   [[nodiscard]] bool sleep() { return session_ == nullptr || session_->channel.sleep(); }
-  void wake() {
-    if (session_ != nullptr) session_->channel.wake();
+  // Likewise, that the wait is over; see ChannelEnd::wake.
+  uint64_t wake(uint64_t asleep_ns, uint64_t now_ns) {
+    return session_ != nullptr ? session_->channel.wake(asleep_ns, now_ns) : 0;
   }
 
  private:

@@ -1,6 +1,7 @@
 // One turn of the loop, and what the control sockets change about it.
 #include "gateway/gateway.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
@@ -84,7 +85,9 @@ void Gateway::add_listener(base::UniqueFd fd, const Entrance& entrance,
 
 base::Status Gateway::attach(std::span<const int, 4> fds, int control_fd) {
   core_lost();
-  return link_.attach(fds, control_fd, settings.keep_bytes);
+  base::Status status = link_.attach(fds, control_fd, settings.keep_bytes);
+  if (status.ok()) spin_wait_ = base::SpinWait(link_.session()->channel.busy_poll());
+  return status;
 }
 
 base::Status Gateway::add_region(uint32_t peer, int fd) {
@@ -140,12 +143,7 @@ void Gateway::stop() {
 
 void Gateway::turn(int max_wait_ms) {
   // A busy loop looks once without announcing that it sleeps, which saves core a doorbell.
-  size_t events = busy_ ? loop.wait(0) : 0;
-  if (events == 0 && !busy_) {
-    const bool quiet = link_.sleep();
-    events = loop.wait(quiet ? wait_ms(max_wait_ms) : 0);
-    link_.wake();
-  }
+  const size_t events = busy_ ? loop.wait(0) : wait(max_wait_ms);
   update_time();
   inflated_bytes = 0;
   loop.dispatch();
@@ -154,6 +152,7 @@ void Gateway::turn(int max_wait_ms) {
   grpc_.flush();
   backlog_ = link_.flush();
   busy_ = events > 0 || records || grpc_.pending();
+  if (busy_) spin_wait_.found(now_ns);
   if (now_ns >= next_sweep_ns_) {
     next_sweep_ns_ = now_ns + kSecondNs;
     sweep_at(now_s);
@@ -163,6 +162,21 @@ void Gateway::turn(int max_wait_ms) {
   buried_.clear();
   proxy_.bury();
   grpc_.bury();
+}
+
+size_t Gateway::wait(int max_wait_ms) {
+  now_ns = base::monotonic_ns();
+  while (max_wait_ms != 0 &&
+         spin_wait_.look_again(now_ns, infer_.inflight() + grpc_.inflight() > 0)) {
+    ::sched_yield();
+    const size_t events = loop.wait(0);
+    if (events > 0 || link_.has_records()) return events;
+    now_ns = base::monotonic_ns();
+  }
+  const bool quiet = link_.sleep();
+  const size_t events = loop.wait(quiet ? wait_ms(max_wait_ms) : 0);
+  spin_wait_.woken_after(link_.wake(now_ns, base::monotonic_ns()));
+  return events;
 }
 
 bool Gateway::take_records() {

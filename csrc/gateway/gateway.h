@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/spin_wait.h"
 #include "base/status.h"
 #include "gateway/connection.h"
 #include "gateway/core_link.h"
@@ -104,6 +105,8 @@ class Gateway final : public Host, public GreetingOwner {
   size_t client_count() const {
     return greetings_.size() + connections_.size() + grpc_.connection_count();
   }
+  // Until there is something to do; how many events there are.
+  size_t wait(int max_wait_ms);
   bool take_records();
   void update_time();
   void retry_listeners();
@@ -127,6 +130,7 @@ class Gateway final : public Host, public GreetingOwner {
   std::function<void()> drained_;
   bool live_ = true;
   bool serving_ = false;
+  base::SpinWait spin_wait_;
   bool busy_ = false;     // the last turn had work
   bool backlog_ = false;  // core does not keep up
   bool early_ = false;    // a listening socket does not listen yet

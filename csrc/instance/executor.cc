@@ -39,7 +39,9 @@ base::Status Executor::open(const shm::ChannelFds& fds, int region_fd,
   made->regions_ = std::move(regions);
   base::Status status = Link::open(fds, region_fd, budget_bytes, kKeepBytes, &made->link_);
   if (status.ok()) status = made->make_waiter();
-  if (status.ok()) *executor = std::move(made);
+  if (!status.ok()) return status;
+  made->spin_wait_ = base::SpinWait(made->link_->channel().busy_poll());
+  *executor = std::move(made);
   return status;
 }
 
@@ -64,33 +66,34 @@ Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
   const uint64_t begin = base::monotonic_ns();
   const uint64_t deadline = timeout_ns > kForever - begin ? kForever : begin + timeout_ns;
   while (true) {
+    const uint64_t now = base::monotonic_ns();
+    bool looks_again = false;
     bool may_sleep = false;
     {
       const std::lock_guard lock(read_mutex_);
       take_records();
       if (has_whole_batch()) {
+        spin_wait_.found(now);
         Arrived arrived = std::move(arrived_.front());
         arrived_.pop_front();
         const bool admitted = admit(arrived, batch);
         spare_ = std::move(arrived.requests);
-        gave_way_ = false;
         if (admitted) return Wait::kBatch;
         continue;
       }
       if (link_->channel().broken()) return Wait::kBroken;
       if (stopping_.load(std::memory_order_acquire)) return Wait::kStopped;
+      looks_again = now < deadline && spin_wait_.look_again(now, false);
       // Within the lock, so that nobody polls between the last look and the declaration of sleep.
-      may_sleep = gave_way_ && link_->channel().sleep();
+      may_sleep = !looks_again && link_->channel().sleep();
     }
-    // Core has just been given a batch's answers: where cores are scarce it gets ours now, and has the next batch ready before we sleep.
-    if (!std::exchange(gave_way_, true)) {
+    if (looks_again) {
       ::sched_yield();
       continue;
     }
-    const uint64_t now = base::monotonic_ns();
     if (may_sleep && now < deadline) wait(deadline - now);
     const std::lock_guard lock(read_mutex_);
-    link_->channel().wake();
+    spin_wait_.woken_after(link_->channel().wake(now, base::monotonic_ns()));
     if (may_sleep && now >= deadline) return Wait::kTimeout;
   }
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/spin_wait.h"
 #include "base/status.h"
 #include "instance/link.h"
 #include "instance/request.h"
@@ -83,8 +84,8 @@ class Executor {
   base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
   base::UniqueFd wake_;
   std::atomic<bool> stopping_ = false;
-  bool idle_ = false;      // memory was trimmed since the last batch
-  bool gave_way_ = true;   // others have had their chance since the last batch
+  bool idle_ = false;  // memory was trimmed since the last batch
+  base::SpinWait spin_wait_;
   std::mutex read_mutex_;  // taken before the link's lock, never after
   std::deque<Arrived> arrived_;
   std::vector<shm::Execute> spare_;        // storage of the batch before, for the next one

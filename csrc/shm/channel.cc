@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "base/clock.h"
+
 namespace pyserver::shm {
 
 namespace {
@@ -23,7 +25,8 @@ base::UniqueFd duplicate(int fd) { return base::UniqueFd(::fcntl(fd, F_DUPFD_CLO
 
 }  // namespace
 
-base::Status ChannelFds::make(uint32_t peer, uint64_t region_bytes, ChannelFds* fds) {
+base::Status ChannelFds::make(uint32_t peer, uint64_t region_bytes, bool busy_poll,
+                              ChannelFds* fds) {
   ChannelFds made;
   base::Status status =
       make_memfd("pyserver-channel-" + std::to_string(peer), kChannelBytes, &made.rings);
@@ -31,7 +34,8 @@ base::Status ChannelFds::make(uint32_t peer, uint64_t region_bytes, ChannelFds* 
   Mapping mapping;
   status = Mapping::map(made.rings.get(), true, &mapping);
   if (!status.ok()) return status;
-  const ChannelHeader header{kChannelMagic, kLayoutVersion, peer, region_bytes};
+  const ChannelHeader header{kChannelMagic, kLayoutVersion, peer, region_bytes,
+                             busy_poll ? 1u : 0u};
   std::memcpy(mapping.data(), &header, sizeof header);
   status = make_bell(&made.core_bell);
   if (status.ok()) status = make_bell(&made.peer_bell);
@@ -54,6 +58,7 @@ base::Status ChannelEnd::open(const ChannelFds& fds, Side side, ChannelEnd* end)
   const bool core = side == Side::kCore;
   made.peer_ = header.peer;
   made.region_bytes_ = header.region_bytes;
+  made.busy_poll_ = header.busy_poll != 0;
   made.writer_ = RingWriter(core ? from_core : to_core);
   made.reader_ = RingReader(core ? to_core : from_core);
   made.own_bell_ = duplicate(core ? fds.core_bell.get() : fds.peer_bell.get());
@@ -84,6 +89,7 @@ void ChannelEnd::flush() {
   if (!dirty_) return;
   dirty_ = false;
   if (writer_.publish()) {
+    writer_.note_ring(base::monotonic_ns());
     const uint64_t one = 1;
     // The counter saturates only after 2^64 rings; EAGAIN would mean the same as success: the reader has been rung.
     [[maybe_unused]] const ssize_t written = ::write(other_bell_.get(), &one, sizeof one);

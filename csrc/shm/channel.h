@@ -20,7 +20,7 @@ struct ChannelFds {
   base::UniqueFd core_bell;  // eventfd that the peer rings for core
   base::UniqueFd peer_bell;  // eventfd that core rings for the peer
 
-  static base::Status make(uint32_t peer, uint64_t region_bytes, ChannelFds* fds);
+  static base::Status make(uint32_t peer, uint64_t region_bytes, bool busy_poll, ChannelFds* fds);
 };
 
 enum class Side : uint8_t { kCore, kPeer };
@@ -32,6 +32,8 @@ class ChannelEnd {
 
   uint32_t peer() const { return peer_; }
   uint64_t region_bytes() const { return region_bytes_; }
+  // Core allows loops to look on before they sleep.
+  bool busy_poll() const { return busy_poll_; }
 
   // Queues a record; it never fails and never waits: what does not fit into the ring waits in this process and follows in order.
   void send(const Record& record);
@@ -41,9 +43,16 @@ class ChannelEnd {
   size_t backlog() const { return backlog_.size(); }
 
   bool try_take(Record* record) { return reader_.try_take(record); }
+  bool has_records() const { return reader_.has_records(); }
   void commit() { reader_.commit(); }
   [[nodiscard]] bool sleep() { return reader_.sleep(); }
   void wake() { reader_.wake(); }
+  // Likewise, after a sleep that began at `asleep_ns`: how long ago the other side rang for it, 0 if it did not.
+  uint64_t wake(uint64_t asleep_ns, uint64_t now_ns) {
+    reader_.wake();
+    const uint64_t rung_ns = reader_.rung_ns();
+    return rung_ns > asleep_ns && rung_ns < now_ns ? now_ns - rung_ns : 0;
+  }
   bool broken() const { return reader_.broken(); }
 
   // The eventfd on which this side is rung. Watch it edge-triggered; it need not be read.
@@ -54,6 +63,7 @@ class ChannelEnd {
 
   uint32_t peer_ = 0;
   uint64_t region_bytes_ = 0;
+  bool busy_poll_ = false;
   Mapping rings_;
   RingWriter writer_;
   RingReader reader_;

@@ -7,6 +7,7 @@
 //   ...      RingHeader  from core : 3 cache lines, then kRingCapacity records   writer: core       reader: the peer
 //
 //   RingHeader   +0 tail        u64  written by the writer only   records published so far
+//                +8 rung_ns     u64  written by the writer only   when it last rang (monotonic clock)
 //                +64 head       u64  written by the reader only   records consumed so far
 //                +128 asleep    u64  written by the reader only   0: awake; else the number of this sleep
 //
@@ -35,6 +36,7 @@ inline constexpr size_t kPageBytes = 4096;
 
 struct alignas(64) RingHeader {
   alignas(64) std::atomic<uint64_t> tail;
+  std::atomic<uint64_t> rung_ns;
   alignas(64) std::atomic<uint64_t> head;
   alignas(64) std::atomic<uint64_t> asleep;
 };
@@ -46,8 +48,9 @@ struct ChannelHeader {
   uint32_t version;
   uint32_t peer;
   uint64_t region_bytes;
+  uint64_t busy_poll;  // 1: loops may look on before they sleep
 };
-static_assert(sizeof(ChannelHeader) == 24);
+static_assert(sizeof(ChannelHeader) == 32);
 
 inline constexpr size_t kRingBytes = sizeof(RingHeader) + kRingCapacity * kRecordBytes;
 inline constexpr size_t kToCoreOffset = kPageBytes;

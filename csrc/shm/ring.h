@@ -47,6 +47,8 @@ class RingWriter {
     rung_ = asleep;
     return true;
   }
+  // When the doorbell is rung, just before.
+  void note_ring(uint64_t now_ns) { header_->rung_ns.store(now_ns, std::memory_order_relaxed); }
 
  private:
   RingHeader* header_ = nullptr;
@@ -81,6 +83,10 @@ class RingReader {
     return true;
   }
 
+  bool has_records() const {
+    return head_ != tail_ || header_->tail.load(std::memory_order_relaxed) != head_;
+  }
+
   // Gives the slots of the records taken so far back to the writer.
   void commit() { header_->head.store(head_, std::memory_order_release); }
 
@@ -92,6 +98,8 @@ class RingReader {
   }
 
   void wake() { header_->asleep.store(0, std::memory_order_relaxed); }
+  // When the writer last rang: its word, good for averages only.
+  uint64_t rung_ns() const { return header_->rung_ns.load(std::memory_order_relaxed); }
 
   // The writer published a tail that cannot be.
   bool broken() const { return broken_; }

@@ -55,6 +55,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             v.whole(1 << 20, form="<bytes>"),
             "most shared memory that one process may hold tensors in; used pages only are taken",
         ),
+        Flag(
+            "busy-poll",
+            v.BOOLEAN,
+            "processes that run dry look on before they sleep, for as long as a wake-up takes and"
+            " while that pays",
+        ),
     ),
     "Model repository": (
         Flag("model-repository", v.TEXT, "folder of models", repeats=True),

@@ -59,7 +59,7 @@ class EngineTest : public testing::Test {
     auto made = std::make_unique<FakePeer>();
     made->id = ++last_peer_;
     shm::ChannelFds fds;
-    EXPECT_TRUE(shm::ChannelFds::make(made->id, kRegionBytes, &fds).ok());
+    EXPECT_TRUE(shm::ChannelFds::make(made->id, kRegionBytes, true, &fds).ok());
     shm::ChannelEnd core_end;
     EXPECT_TRUE(shm::ChannelEnd::open(fds, shm::Side::kCore, &core_end).ok());
     EXPECT_TRUE(shm::ChannelEnd::open(fds, shm::Side::kPeer, &made->end).ok());

@@ -35,7 +35,7 @@ inline constexpr uint64_t kRegionBytes = 64u << 20;
 class FakeCore {
  public:
   FakeCore() {
-    EXPECT_OK(shm::ChannelFds::make(kFrontendPeer, kRegionBytes, &fds_));
+    EXPECT_OK(shm::ChannelFds::make(kFrontendPeer, kRegionBytes, true, &fds_));
     EXPECT_OK(shm::ChannelEnd::open(fds_, shm::Side::kCore, &end_));
     EXPECT_OK(shm::make_memfd("test-frontend", kRegionBytes, &frontend_fd_));
     EXPECT_OK(shm::Mapping::map(frontend_fd_.get(), false, &frontend_));

@@ -27,7 +27,7 @@ class CoreSide : public ::testing::Test {
   void SetUp() override { open(kRegionBytes); }
 
   void open(uint64_t budget_bytes) {
-    ASSERT_TRUE(shm::ChannelFds::make(kInstancePeer, kRegionBytes, &fds_).ok());
+    ASSERT_TRUE(shm::ChannelFds::make(kInstancePeer, kRegionBytes, true, &fds_).ok());
     ASSERT_TRUE(shm::ChannelEnd::open(fds_, shm::Side::kCore, &core_).ok());
     ASSERT_TRUE(shm::make_memfd("test-instance", kRegionBytes, &region_).ok());
     ASSERT_TRUE(shm::Mapping::map(region_.get(), false, &instance_memory_).ok());

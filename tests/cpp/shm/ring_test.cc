@@ -128,7 +128,7 @@ TEST(Ring, AReaderWithAnImpossibleHeadOnlyLooksFull) {
 class Channel : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(ChannelFds::make(5, 1 << 20, &fds).ok());
+    ASSERT_TRUE(ChannelFds::make(5, 1 << 20, true, &fds).ok());
     ASSERT_TRUE(ChannelEnd::open(fds, Side::kCore, &core).ok());
     ASSERT_TRUE(ChannelEnd::open(fds, Side::kPeer, &peer).ok());
   }
