@@ -151,7 +151,7 @@ def _real() -> list[Scenario]:
             Wrk(connections),
             (*_BOTH, "mosec", "onnxruntime"),
             Deployment(("minilm",), instances=2),
-            {"onnxruntime": Direct(batch_size=connections // 2, threads=2, intra_op_threads=1)},
+            {"onnxruntime": Direct(batch_size=8, threads=2, intra_op_threads=1)},
         )
         for connections in (16, 32)
     ]

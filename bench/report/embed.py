@@ -13,12 +13,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.report import markdown
+from bench.report import goals, markdown
 from bench.results import Results
 
 TABLES: Mapping[str, Callable[[Results], str]] = {
     "summary": markdown.summary,
     "full": markdown.full,
+    "goals": goals.table,
 }
 _BEGIN = re.compile(r"<!-- bench: (\S+) (\S+) -->")
 _MARKER = "<!-- bench:"

@@ -71,9 +71,9 @@ class Scenario:
         """None where the target was not measured, or its load generator has no such figure."""
         return spread(getattr(one, figure.name) for one in self.rounds.get(target, ()))
 
-    def ratio(self, target: str, figure: Figure) -> Spread | None:
-        """The target's figure over Triton's, over all rounds that both have."""
-        theirs = {one.number: getattr(one, figure.name) for one in self.rounds.get(TRITON, ())}
+    def ratio(self, target: str, figure: Figure, to: str = TRITON) -> Spread | None:
+        """The target's figure over that of another one, over all rounds that both have."""
+        theirs = {one.number: getattr(one, figure.name) for one in self.rounds.get(to, ())}
         return spread(
             _quotient(getattr(one, figure.name), theirs.get(one.number))
             for one in self.rounds.get(target, ())

@@ -19,7 +19,7 @@ from bench.report.figures import (
 )
 from bench.results import Header, Results
 
-_RIGHT, _LEFT = "--:", "---"
+RIGHT, LEFT = "--:", "---"
 _RATIO = f"{PYSERVER} / {TRITON}"
 _SPOILED = f"{numbers.SPOILED} Of rounds with answers that were bad, so not to be relied on."
 
@@ -47,7 +47,7 @@ def summary(results: Results) -> str:
         parts.append(_summary_of_loads(both))
     facts = [one for one in measures(results.facts) if {PYSERVER, TRITON} <= set(one.values)]
     if facts:
-        parts.append(_table([("", _LEFT), *_PAIR], map(_fact_cells, facts)))
+        parts.append(markdown_table([("", LEFT), *_PAIR], map(_fact_cells, facts)))
     return _joined(parts)
 
 
@@ -84,8 +84,8 @@ def _how(results: Results) -> str:
 
 def _loads(found: Sequence[Scenario]) -> str:
     """A line for each scenario and target, then each target's ratio to Triton."""
-    columns = [("scenario", _LEFT), ("load", _LEFT), ("server", _LEFT)]
-    columns += [(figure.title, _RIGHT) for figure in FIGURES] + [("bad", _RIGHT)]
+    columns = [("scenario", LEFT), ("load", LEFT), ("server", LEFT)]
+    columns += [(figure.title, RIGHT) for figure in FIGURES] + [("bad", RIGHT)]
     lines = []
     for one in found:
         lines += [_target_cells(one, target) for target in one.targets]
@@ -94,7 +94,7 @@ def _loads(found: Sequence[Scenario]) -> str:
             for target in one.targets
             if target != TRITON and TRITON in one.targets
         ]
-    return _table(columns, lines)
+    return markdown_table(columns, lines)
 
 
 def _target_cells(one: Scenario, target: str) -> list[str]:
@@ -120,14 +120,14 @@ def _mark(one: Scenario, *targets: str) -> str:
 def _facts(found: Sequence[Measure]) -> str:
     targets = list(dict.fromkeys(target for one in found for target in one.values))
     compared = {PYSERVER, TRITON} <= set(targets)
-    columns = [("", _LEFT), *((target, _RIGHT) for target in targets)]
+    columns = [("", LEFT), *((target, RIGHT) for target in targets)]
     if compared:
-        columns.append((f"**{_RATIO}**", _RIGHT))
+        columns.append((f"**{_RATIO}**", RIGHT))
     lines = []
     for one in found:
         cells = [one.title, *(_with_unit(one, target) for target in targets)]
         lines.append([*cells, numbers.ratio(one.ratio(PYSERVER))] if compared else cells)
-    return _table(columns, lines)
+    return markdown_table(columns, lines)
 
 
 def _with_unit(one: Measure, target: str) -> str:
@@ -136,7 +136,7 @@ def _with_unit(one: Measure, target: str) -> str:
     return f"{numbers.median(one.values[target])} {one.unit}"
 
 
-_PAIR = [(PYSERVER, _RIGHT), ("Triton", _RIGHT), ("ratio", _RIGHT)]
+_PAIR = [(PYSERVER, RIGHT), ("Triton", RIGHT), ("ratio", RIGHT)]
 
 
 def _fact_cells(one: Measure) -> list[str]:
@@ -145,9 +145,9 @@ def _fact_cells(one: Measure) -> list[str]:
 
 
 def _summary_of_loads(found: Sequence[Scenario]) -> str:
-    columns = [("", _LEFT), ("load", _LEFT)]
+    columns = [("", LEFT), ("load", LEFT)]
     for figure in (CPU, P50):
-        columns += [(f"{PYSERVER} {figure.title}", _RIGHT), *_PAIR[1:]]
+        columns += [(f"{PYSERVER} {figure.title}", RIGHT), *_PAIR[1:]]
     lines: list[list[str]] = []
     section = None
     for one in found:
@@ -159,10 +159,10 @@ def _summary_of_loads(found: Sequence[Scenario]) -> str:
             cells += [numbers.median(one.spread(target, figure)) for target in (PYSERVER, TRITON)]
             cells.append(numbers.ratio(one.ratio(PYSERVER, figure)))
         lines.append(cells)
-    return _table(columns, lines)
+    return markdown_table(columns, lines)
 
 
-def _table(columns: Sequence[tuple[str, str]], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[tuple[str, str]], lines: Iterable[Sequence[str]]) -> str:
     """Columns are titles with what aligns them."""
     heads, rules = zip(*columns, strict=True)
     rows = [_row(heads), "|" + "|".join(rules) + "|", *map(_row, lines)]
