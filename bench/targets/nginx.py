@@ -1,7 +1,8 @@
 """nginx as the limit of what an HTTP frontend can do: it discards the request and answers with a
 constant, the bytes of the right answer to a small binary inference.
 
-It comes from Debian, and runs as whoever starts it, from a folder of its own, with one worker.
+It comes from Debian, whose package is unpacked and not installed, so that no web server is started
+on this machine; it runs as whoever starts it, from a folder of its own, with one worker.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import kserve
 from bench.deployment import Deployment
-from bench.targets.environment import debian_version
+from bench.targets.environment import installer
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Wire, Workload
 
@@ -53,14 +55,26 @@ http {
 """
 
 
+def home() -> Path:
+    return Path(os.environ.get("PYSERVER_NGINX_HOME", "/tmp/bench-nginx"))
+
+
 def binary() -> str | None:
-    """Debian has it where only root's PATH looks."""
-    return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    """What `install` has unpacked, or the system's, which is where only root's PATH looks."""
+    path = f"{home() / 'usr' / 'sbin'}:{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+    return shutil.which("nginx", path=path)
+
+
+def install() -> None:
+    home().mkdir(parents=True, exist_ok=True)
+    subprocess.run(["apt-get", "download", "-qq", "nginx"], cwd=home(), check=True)
+    for package in home().glob("nginx_*.deb"):
+        subprocess.run(["dpkg", "-x", str(package), str(home())], check=True)
 
 
 class Nginx(ServerProcess):
     name = "nginx"
-    install = "apt-get install --no-install-recommends nginx"
+    install = "python -m bench.targets.nginx install"
     ready_path = "/"
 
     @classmethod
@@ -69,7 +83,11 @@ class Nginx(ServerProcess):
 
     @classmethod
     def version(cls) -> str:
-        return debian_version("nginx")
+        found = binary()
+        if found is None:
+            return ""
+        said = subprocess.run([found, "-v"], capture_output=True, text=True, check=True).stderr
+        return said.strip().rpartition("/")[2]
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         deployment.served(_MODELS)
@@ -99,3 +117,7 @@ class Nginx(ServerProcess):
 
     def environment(self) -> Mapping[str, str]:
         return os.environ
+
+
+if __name__ == "__main__":
+    installer("nginx", install, home())

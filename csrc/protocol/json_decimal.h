@@ -66,7 +66,7 @@ inline const char* skip_blanks(const char* at) {
 }  // namespace decimal
 
 // Returns the end of the number, or null: it is none, or not a common one.
-inline const char* read_decimal(const char* at, double* value) {
+[[gnu::always_inline]] inline const char* read_decimal(const char* at, double* value) {
   constexpr ptrdiff_t kMostDigits = 19;         // of any of these 64 bits have room for
   constexpr ptrdiff_t kMostIntegerDigits = 18;  // and 63 for these
   const bool negative = *at == '-';
@@ -105,14 +105,15 @@ inline const char* read_decimal(const char* at, double* value) {
 // is Triton's reader, shall judge what is too large or small, since it does so in its own way.
 const char* read_any_number(const char* at, double* value);
 
-inline const char* read_number(const char* at, double* value) {
+[[gnu::always_inline]] inline const char* read_number(const char* at, double* value) {
   const char* const end = read_decimal(at, value);
   return end != nullptr ? end : read_any_number(at, value);
 }
 
 // An array of numbers, or of such arrays, at most `depth` deep, into exactly `count` elements. False: not sure.
 template <typename T>
-bool read_numbers_of(const char* at, size_t depth, uint8_t* memory, uint64_t count) {
+[[gnu::always_inline]] inline bool read_numbers_of(const char* at, size_t depth, uint8_t* memory,
+                                                   uint64_t count) {
   size_t inside = 0;
   for (;;) {
     at = decimal::skip_blanks(at);

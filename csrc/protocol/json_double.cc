@@ -14,6 +14,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/processor.h"
 #include "protocol/json_text.h"
 
 namespace pyserver::protocol {
@@ -45,7 +46,7 @@ struct Decimal {
 // How many digits of the fraction Grisu2 takes: the least count after which what is left is below delta. `fraction` and
 // `delta` are below 2^`point`, and delta is not more than the fraction. Only bits below 2^64 count, and there are no others: of the
 // products of a fraction their rest, and those of delta are below 2^(point + 1).
-int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
+[[gnu::always_inline]] inline int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
   const uint64_t rest_bits = (uint64_t{1} << point) - 1;
   const auto ends = [&](int count) {
     const uint64_t power = kPowers[static_cast<size_t>(count)];
@@ -62,7 +63,7 @@ int fraction_digits(uint64_t fraction, uint64_t delta, int point) {
 
 // False for subnormal numbers, and where the integral digits alone may do: then RapidJSON's loop is short. `bits` are those of a
 // finite number above 0.
-bool grisu2(uint64_t bits, Decimal* decimal) {
+[[gnu::always_inline]] inline bool grisu2(uint64_t bits, Decimal* decimal) {
   constexpr int kSignificandBits = 52;
   constexpr int kBias = 1023 + kSignificandBits;
   constexpr uint64_t kHidden = uint64_t{1} << kSignificandBits;
@@ -110,7 +111,7 @@ bool grisu2(uint64_t bits, Decimal* decimal) {
 
 // The digits of a number below 10^8 as eight characters, the first in the lowest byte: taken apart three times, to fours, pairs and
 // digits, all parts at once. The divisions are multiplications that are exact in these ranges.
-inline uint64_t eight_digits(uint32_t number) {
+[[gnu::always_inline]] inline uint64_t eight_digits(uint32_t number) {
   const uint64_t fours = number / 10000 | uint64_t{number % 10000} << 32;
   const uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007F0000007F;
   const uint64_t pairs = hundreds | (fours - 100 * hundreds) << 16;
@@ -118,13 +119,13 @@ inline uint64_t eight_digits(uint32_t number) {
   return (tens | (pairs - 10 * tens) << 8) + 0x3030303030303030;
 }
 
-int digits_of(uint64_t number) {
+[[gnu::always_inline]] inline int digits_of(uint64_t number) {
   const auto guess = static_cast<size_t>(std::bit_width(number) * 1233 >> 12);
   return static_cast<int>(guess) + (number >= kPowers[guess] ? 1 : 0);
 }
 
 // All 17 digits that Grisu2 has at most, leading zeros too.
-void write_digits(uint64_t number, char* at) {
+[[gnu::always_inline]] inline void write_digits(uint64_t number, char* at) {
   constexpr uint64_t kEight = 100'000'000;
   const uint64_t high = number / kEight;
   const auto first = static_cast<uint32_t>(high / kEight);
@@ -136,7 +137,7 @@ void write_digits(uint64_t number, char* at) {
 
 // As RapidJSON lays a number out: 1.23 or 0.00123; by its own Prettify() what is not so common. Copies have a fixed length, which
 // is cheaper, so some of what is behind the end is written too.
-char* write_decimal(const Decimal& decimal, char* at) {
+[[gnu::always_inline]] inline char* write_decimal(const Decimal& decimal, char* at) {
   constexpr int kZeros = 7;  // in front of the digits
   constexpr int kMost = 17;
   constexpr int kAllPlaces = 324;
@@ -164,17 +165,28 @@ char* copy_literal(std::string_view literal, char* at) {
   return at + literal.size();
 }
 
+// Null: RapidJSON shall.
+[[gnu::always_inline]] inline char* write_normal(double value, char* at) {
+  Decimal decimal;
+  if (!grisu2(std::bit_cast<uint64_t>(std::fabs(value)), &decimal)) return nullptr;
+  *at = '-';
+  return write_decimal(decimal, at + (std::signbit(value) ? 1 : 0));
+}
+
+PYSERVER_WITH_BMI2 char* write_normal_with_bmi2(double value, char* at) {
+  return write_normal(value, at);
+}
+
 }  // namespace
 
 char* write_json_double(double value, char* at) {
   if (std::isnan(value)) return copy_literal("NaN", at);
   if (std::isinf(value)) return copy_literal(value < 0 ? "-Infinity" : "Infinity", at);
-  Decimal decimal;
-  if (value == 0 || !grisu2(std::bit_cast<uint64_t>(std::fabs(value)), &decimal)) {
-    return rapidjson::internal::dtoa(value, at);
+  char* end = nullptr;
+  if (value != 0) {
+    end = base::kHasBmi2 ? write_normal_with_bmi2(value, at) : write_normal(value, at);
   }
-  *at = '-';
-  return write_decimal(decimal, at + (std::signbit(value) ? 1 : 0));
+  return end != nullptr ? end : rapidjson::internal::dtoa(value, at);
 }
 
 }  // namespace pyserver::protocol

@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "base/datatype.h"
+#include "base/processor.h"
 #include "protocol/json_decimal.h"
 #include "protocol/json_request.h"
 
@@ -93,11 +94,19 @@ bool read_data(ondemand::array array, size_t depth, Sink* sink) {
 }
 
 template <typename T>
+PYSERVER_WITH_BMI2 bool read_numbers_with_bmi2(const char* at, size_t depth, uint8_t* memory,
+                                               uint64_t count) {
+  return read_numbers_of<T>(at, depth, memory, count);
+}
+
+template <typename T>
 bool read_numbers(ondemand::array array, uint8_t* memory, uint64_t count) {
   if constexpr (std::is_floating_point_v<T>) {
     std::string_view text;
-    return array.raw_json().get(text) == SUCCESS &&
-           read_numbers_of<T>(text.data(), kMaxNesting - kDataNesting + 1, memory, count);
+    if (array.raw_json().get(text) != SUCCESS) return false;
+    constexpr size_t kDepth = kMaxNesting - kDataNesting + 1;
+    return base::kHasBmi2 ? read_numbers_with_bmi2<T>(text.data(), kDepth, memory, count)
+                          : read_numbers_of<T>(text.data(), kDepth, memory, count);
   } else {
     NumberSink<T> sink{memory, count};
     return read_data(array, kDataNesting, &sink) && sink.left == 0;

@@ -57,9 +57,7 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    engine: Any = Engine(
-        settings.region_byte_size, settings.region_byte_size, settings.busy_poll
-    )
+    engine: Any = Engine(settings.region_byte_size, settings.region_byte_size, settings.busy_poll)
     engine.start()
 
     def received(message: Message, fds: list[int]) -> None:

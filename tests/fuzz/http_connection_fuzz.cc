@@ -40,7 +40,7 @@ struct World {
     settings.max_input_bytes = 100'000;
     gateway = std::make_unique<Gateway>(settings);
     require(gateway->open().ok(), "open");
-    require(shm::ChannelFds::make(3, kRegionBytes, &fds).ok(), "channel");
+    require(shm::ChannelFds::make(3, kRegionBytes, true, &fds).ok(), "channel");
     require(shm::ChannelEnd::open(fds, shm::Side::kCore, &core).ok(), "core's end");
     require(shm::make_memfd("fuzz-frontend", kRegionBytes, &frontend_fd).ok(), "frontend's region");
     require(shm::Mapping::map(frontend_fd.get(), false, &frontend).ok(), "frontend's mapping");
