@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "shm/channel.h"
 #include "shm/layout.h"
 #include "shm/ring.h"
@@ -145,6 +146,28 @@ TEST_F(Channel, BothEndsKnowThePeer) {
   EXPECT_EQ(core.peer(), 5u);
   EXPECT_EQ(peer.peer(), 5u);
   EXPECT_EQ(peer.region_bytes(), 1u << 20);
+}
+
+TEST_F(Channel, BothEndsKnowWhetherLoopsMayLookOn) {
+  EXPECT_TRUE(core.busy_poll());
+  EXPECT_TRUE(peer.busy_poll());
+  ASSERT_TRUE(ChannelFds::make(5, 1 << 20, false, &fds).ok());
+  ASSERT_TRUE(ChannelEnd::open(fds, Side::kPeer, &peer).ok());
+  EXPECT_FALSE(peer.busy_poll());
+}
+
+TEST_F(Channel, TellsHowLongAgoItWasRung) {
+  const uint64_t before_ns = base::monotonic_ns();
+  ASSERT_TRUE(core.sleep());
+  EXPECT_EQ(core.wake(before_ns, before_ns + 1'000'000'000), 0u) << "nobody rang";
+  ASSERT_TRUE(core.sleep());
+  peer.send(numbered(1));
+  peer.flush();
+  const uint64_t after_ns = base::monotonic_ns();
+  const uint64_t age_ns = core.wake(before_ns, after_ns + 1000);
+  EXPECT_GE(age_ns, 1000u);
+  EXPECT_LE(age_ns, after_ns + 1000 - before_ns);
+  EXPECT_EQ(core.wake(after_ns, after_ns + 1000), 0u) << "that was before this sleep";
 }
 
 TEST_F(Channel, EachWayHasItsOwnRingAndBell) {
