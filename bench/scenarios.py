@@ -103,7 +103,14 @@ def _sized() -> list[Scenario]:
         workload = Workload("identity_any", Wire.GRPC, elements)
         load = H2load(at_once, 1)
         made.append(
-            Scenario(_LARGE, f"grpc-{name}", f"native identity, {size}, gRPC", workload, load)
+            Scenario(
+                _LARGE,
+                f"grpc-{name}",
+                f"native identity, {size}, gRPC",
+                workload,
+                load,
+                (*_BOTH, "nghttpd") if name == "600k" else _BOTH,
+            )
         )
     made.append(
         Scenario(

@@ -1,5 +1,5 @@
 """nghttpd as the limit of what a gRPC frontend can do: it reads the call, and answers with a file
-that holds the right answer to a small inference, as a gRPC message, and gRPC's trailer.
+that holds the right answer to an inference, as a gRPC message, and gRPC's trailer.
 
 It comes from Debian and has one worker thread. Its answers have no content type, which h2load and
 grpcio do not mind.
@@ -21,15 +21,15 @@ from bench.targets.environment import debian_version
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Wire, Workload
 
-_MODELS = frozenset({"identity", "python_identity"})
-_ELEMENTS = 16
+# How many floats the answer has where a model is deployed; it is the same for all requests.
+_ELEMENTS: Mapping[str, int] = {"identity": 16, "python_identity": 16, "identity_any": 150_000}
 
 
-def answer() -> bytes:
+def answer(elements: int) -> bytes:
     """The message behind gRPC's prefix: not compressed, so many bytes."""
     message = pb.ModelInferResponse(model_name="identity", model_version="1")
-    message.outputs.add(name="OUTPUT0", datatype="FP32", shape=[1, _ELEMENTS])
-    message.raw_output_contents.append(kserve.floats(_ELEMENTS).tobytes())
+    message.outputs.add(name="OUTPUT0", datatype="FP32", shape=[1, elements])
+    message.raw_output_contents.append(kserve.floats(elements).tobytes())
     serialized: bytes = message.SerializeToString()
     return b"\0" + len(serialized).to_bytes(4, "big") + serialized
 
@@ -52,14 +52,14 @@ class Nghttpd(ServerProcess):
         return debian_version("nghttp2-server")
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
-        deployment.served(_MODELS)
+        served = deployment.served(_ELEMENTS).values()
         file = folder / kserve.SERVICE.strip("/") / "ModelInfer"
         file.parent.mkdir()
-        file.write_bytes(answer())
+        file.write_bytes(answer(max(_ELEMENTS[model] for model in served)))
         return folder, ()
 
     def request(self, workload: Workload) -> Request | None:
-        if workload.model not in _MODELS or workload.elements != _ELEMENTS:
+        if workload.elements != _ELEMENTS.get(workload.model):
             return None
         return kserve.request(workload) if workload.wire is Wire.GRPC else None
 

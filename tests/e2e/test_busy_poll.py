@@ -1,5 +1,5 @@
-"""Loops that look on before they sleep, and loops that do not: the answers are the same, and one that
-has nothing to do takes no CPU time.
+"""Loops that look on before they sleep, and loops that do not: the answers are the same, and one
+that has nothing to do takes no CPU time.
 """
 
 from __future__ import annotations
