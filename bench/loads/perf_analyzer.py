@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.asking import counts, ports_of
 from bench.loads.load import Seen
+from bench.targets.environment import unpack_debian
 from bench.targets.process import ServerProcess
 from bench.workload import Workload
 
@@ -126,9 +127,7 @@ def install() -> None:
     _binary().chmod(0o755)
     if (_library_folders()[1] / _DEB_LIBRARY).exists():
         return
-    subprocess.run(["apt-get", "download", "-qq", _DEB], cwd=home(), check=True)
-    for package in home().glob(f"{_DEB}_*.deb"):
-        subprocess.run(["dpkg", "-x", str(package), str(home())], check=True)
+    unpack_debian(_DEB, home())
 
 
 def run(

@@ -82,6 +82,13 @@ def debian_version(package: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+def unpack_debian(package: str, folder: Path) -> None:
+    """The package's files below `folder`; nothing is installed, and its scripts do not run."""
+    subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
+    for file in folder.glob(f"{package}_*.deb"):
+        subprocess.run(["dpkg", "-x", str(file), str(folder)], check=True)
+
+
 def make_venv(home: Path) -> None:
     if not (home / "bin" / "pip").exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import kserve
 from bench.deployment import Deployment
-from bench.targets.environment import installer
+from bench.targets.environment import installer, unpack_debian
 from bench.targets.process import Ports, ServerProcess
 from bench.workload import Request, Wire, Workload
 
@@ -67,9 +67,7 @@ def binary() -> str | None:
 
 def install() -> None:
     home().mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", "-qq", "nginx"], cwd=home(), check=True)
-    for package in home().glob("nginx_*.deb"):
-        subprocess.run(["dpkg", "-x", str(package), str(home())], check=True)
+    unpack_debian("nginx", home())
 
 
 class Nginx(ServerProcess):

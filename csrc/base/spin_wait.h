@@ -23,13 +23,14 @@ namespace pyserver::base {
 class SpinWait {
  public:
   explicit SpinWait(bool enabled = true) : enabled_(enabled) {}
+  bool enabled() const { return enabled_; }
 
   // The loop has found nothing. True: give way and look again; false: sleep. `answer_due`: something that we asked for is under way.
   bool look_again(uint64_t now_ns, bool answer_due) {
     const uint64_t since_look_ns = now_ns - last_look_ns_;
     last_look_ns_ = now_ns;
-    if (dry_since_ns_ ==
-        0) {  // once in any case: whoever was given something just now may be about to answer
+    // Once in any case: whoever was given something just now may be about to answer.
+    if (dry_since_ns_ == 0) {
       dry_since_ns_ = now_ns;
       habit_ = &habits_[answer_due ? 1 : 0];
       return true;

@@ -58,7 +58,6 @@ base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, bool bus
   shm::Mapping region;
   if (status.ok()) status = shm::Mapping::map(made->region_fd_.get(), true, &region);
   if (!status.ok()) return status;
-  made->busy_poll_ = busy_poll;
   made->spin_wait_ = base::SpinWait(busy_poll);
   made->epoll_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   made->command_bell_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -108,7 +107,8 @@ void Runner::call(const std::function<void(Engine&, uint64_t)>& command) {
 base::Status Runner::make_peer(PeerKind kind, uint64_t region_bytes, PeerFds* fds) {
   PeerFds made;
   made.id = next_peer_.fetch_add(1, std::memory_order_relaxed);
-  base::Status status = shm::ChannelFds::make(made.id, region_bytes, busy_poll_, &made.channel);
+  base::Status status =
+      shm::ChannelFds::make(made.id, region_bytes, spin_wait_.enabled(), &made.channel);
   if (status.ok()) {
     status =
         shm::make_memfd("pyserver-region-" + std::to_string(made.id), region_bytes, &made.region);
@@ -207,10 +207,11 @@ void Runner::wait(uint64_t now_ns, uint64_t until_ns) {
   // By number, because older C libraries lack the wrapper; batching delays need its microseconds.
   const long count = ::syscall(SYS_epoll_pwait2, epoll_.get(), events, kMaxEvents,
                                until_ns == sched::kNever ? nullptr : &timeout, nullptr, 0);
+  const uint64_t woken_ns = base::monotonic_ns();
   for (long index = 0; index < count; ++index) {
     Peer* const peer = static_cast<Peer*>(events[index].data.ptr);
     if (peer == nullptr) continue;
-    const uint64_t wakeup_ns = peer->channel.wake(now_ns, base::monotonic_ns());
+    const uint64_t wakeup_ns = peer->channel.wake(now_ns, woken_ns);
     if (sleeps) spin_wait_.woken_after(wakeup_ns);
     activate(peer);
   }

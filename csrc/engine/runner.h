@@ -62,7 +62,6 @@ class Runner {
   std::unique_ptr<Engine> engine_;
   std::vector<Peer*> active_;
 
-  bool busy_poll_ = true;
   base::SpinWait spin_wait_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
