@@ -1,24 +1,19 @@
-"""Loops that look on before they sleep, and loops that do not: the answers are the same, and one
-that has nothing to do takes no CPU time.
-"""
+"""Loops that look on before they sleep, and loops that do not: the answers are the same."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc_client
 
-from bench import cpu
 from bench.asking import ports_of
 from tests.e2e.conftest import REPOSITORIES
 from tests.serving import serving
 
 MODEL = "identity_fp32"
 REQUESTS = 300
-RESTS_S = 2.0
 
 
 @pytest.mark.parametrize("busy_poll", ["true", "false"])
@@ -38,8 +33,3 @@ def test_requests_one_at_a_time(tmp_path: Path, busy_poll: str) -> None:
                 tensor.set_data_from_numpy(data)
                 answer = client.infer(MODEL, [tensor]).as_numpy("OUTPUT0")
                 np.testing.assert_array_equal(answer, data)
-        before = cpu.sample(server.pids())
-        time.sleep(RESTS_S)
-        after = cpu.sample(server.pids())
-        # Four loops that never slept would take four times as long as we wait, or all processors.
-        assert (after.cpu_us - before.cpu_us) / 1e6 < RESTS_S / 4
