@@ -23,16 +23,46 @@ engine::PeerKind kind_from(const std::string& name) {
   throw py::value_error("a peer is a frontend, an instance or control, not '" + name + "'");
 }
 
+// Leaves `value` as it is where the key is absent.
+template <typename T>
+void read(const py::dict& given, const char* key, T* value) {
+  if (given.contains(key)) *value = given[key].cast<T>();
+}
+
+sched::QueuePolicy queue_policy_from(const py::dict& given) {
+  sched::QueuePolicy policy;
+  read(given, "delay", &policy.delay);
+  read(given, "default_timeout_us", &policy.default_timeout_us);
+  read(given, "allow_timeout_override", &policy.allow_timeout_override);
+  read(given, "max_queue_size", &policy.max_queue_size);
+  return policy;
+}
+
 engine::ModelSettings settings_from(const py::dict& given) {
   engine::ModelSettings settings;
   settings.name = given["name"].cast<std::string>();
   settings.version = given["version"].cast<int64_t>();
   settings.policy = given["policy"].cast<std::string>();
-  settings.queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
-  settings.queue.preferred_batch_sizes =
-      given["preferred_batch_sizes"].cast<std::vector<uint32_t>>();
-  settings.queue.max_queue_delay_us = given["max_queue_delay_us"].cast<uint64_t>();
-  settings.queue.max_queue_size = given["max_queue_size"].cast<uint64_t>();
+  read(given, "preserve_ordering", &settings.preserve_ordering);
+  sched::PolicySettings& queue = settings.queue;
+  queue.model = settings.name;
+  queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
+  read(given, "preferred_batch_sizes", &queue.preferred_batch_sizes);
+  read(given, "max_queue_delay_us", &queue.max_queue_delay_us);
+  read(given, "priority_levels", &queue.priority_levels);
+  read(given, "default_priority_level", &queue.default_priority_level);
+  if (given.contains("default_queue"))
+    queue.default_queue = queue_policy_from(given["default_queue"].cast<py::dict>());
+  if (given.contains("level_queues")) {
+    for (const auto& [level, policy] : given["level_queues"].cast<py::dict>())
+      queue.level_queues[level.cast<uint64_t>()] = queue_policy_from(policy.cast<py::dict>());
+  }
+  read(given, "max_sequence_idle_us", &queue.max_sequence_idle_us);
+  read(given, "max_candidate_sequences", &queue.max_candidate_sequences);
+  read(given, "minimum_slot_utilization", &queue.minimum_slot_utilization);
+  read(given, "iterative", &queue.iterative);
+  read(given, "delay_scheduler", &queue.delay_scheduler);
+  read(given, "backlog_delay_scheduler", &queue.backlog_delay_scheduler);
   return settings;
 }
 
@@ -196,8 +226,8 @@ void bind_engine(py::module_& module) {
           "add_instance",
           [](Runner& runner, uint32_t handle, uint32_t peer) {
             base::Status status;
-            in_engine(runner, [&](Engine& engine, uint64_t) {
-              status = engine.add_instance(handle, peer);
+            in_engine(runner, [&](Engine& engine, uint64_t now_ns) {
+              status = engine.add_instance(handle, peer, now_ns);
             });
             raise_if_error(status);
           },
@@ -205,7 +235,9 @@ void bind_engine(py::module_& module) {
       .def(
           "remove_instance",
           [](Runner& runner, uint32_t peer) {
-            in_engine(runner, [&](Engine& engine, uint64_t) { engine.remove_instance(peer); });
+            in_engine(runner, [&](Engine& engine, uint64_t now_ns) {
+              engine.remove_instance(peer, now_ns);
+            });
           },
           py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
       .def("statistics", &statistics, py::arg("handle"))

@@ -47,34 +47,53 @@ uint64_t Engine::wake_ns() {
   return sched::kNever;
 }
 
+bool Engine::is_idle(const Model& model, const Peer& instance) const {
+  const bool quick =
+      model.queue_is_direct && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
+  return instance.executing < (quick ? kAheadWhenQuick : 1);
+}
+
 Peer* Engine::idle_instance(const Model& model) const {
   Peer* best = nullptr;
   for (Peer* instance : model.instances) {
     if (best == nullptr || instance->executing < best->executing) best = instance;
     if (best->executing == 0) return best;
   }
-  if (best == nullptr) return nullptr;
-  const bool quick =
-      model.queue_is_direct && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
-  return best->executing < (quick ? kAheadWhenQuick : 1) ? best : nullptr;
+  return best != nullptr && is_idle(model, *best) ? best : nullptr;
 }
 
 void Engine::dispatch_model(Model* model, uint64_t now_ns) {
-  while (model->policy->queued() > 0) {
-    Peer* instance = idle_instance(*model);
-    if (instance == nullptr) return;  // BatchDone marks the model again
-    formed_.clear();
-    model->policy->next_batch(now_ns, &formed_);
-    if (formed_.empty()) {
-      const uint64_t wake_ns = model->policy->wake_ns();
-      if (wake_ns != sched::kNever && wake_ns != model->wake_ns) {
-        model->wake_ns = wake_ns;
-        timers_.emplace(wake_ns, model->handle);
-      }
-      return;
+  model->policy->drop_expired(now_ns, &dropped_);
+  drop(now_ns);
+  uint64_t wake_ns = model->policy->expiry_ns();
+  if (model->policy->binds_instances()) {
+    for (Peer* instance : model->instances) {
+      if (is_idle(*model, *instance)) form_batch(model, instance, now_ns);
     }
-    send_batch(model, instance, now_ns);
+    wake_ns = std::min(wake_ns, model->policy->wake_ns());
+  } else {
+    Peer* instance = nullptr;
+    while (model->policy->queued() > 0 && (instance = idle_instance(*model)) != nullptr) {
+      if (form_batch(model, instance, now_ns)) continue;
+      wake_ns = std::min(wake_ns, model->policy->wake_ns());
+      break;
+    }  // without an idle instance BatchDone marks the model again
   }
+  set_timer(model, wake_ns);
+}
+
+bool Engine::form_batch(Model* model, Peer* instance, uint64_t now_ns) {
+  formed_.clear();
+  model->policy->next_batch(instance->id, now_ns, &formed_);
+  if (formed_.empty()) return false;
+  send_batch(model, instance, now_ns);
+  return true;
+}
+
+void Engine::set_timer(Model* model, uint64_t wake_ns) {
+  if (wake_ns == model->wake_ns) return;
+  model->wake_ns = wake_ns;  // an earlier entry is stale from now on
+  if (wake_ns != sched::kNever) timers_.emplace(wake_ns, model->handle);
 }
 
 void Engine::send_batch(Model* model, Peer* instance, uint64_t now_ns) {
@@ -85,34 +104,56 @@ void Engine::send_batch(Model* model, Peer* instance, uint64_t now_ns) {
   made->dispatched_ns = now_ns;
   made->open = static_cast<uint32_t>(formed_.size());
   made->requests.reserve(formed_.size());
+  if (model->policy->binds_instances()) made->sequences = formed_;
   shm::BatchHead head;
   head.request_count = made->open;
   head.batch = made->id;
-  for (const sched::Request* queued : formed_) made->figures.rows += queued->rows();
+  Request* likeness = nullptr;  // what null requests show
+  for (const sched::Member& member : formed_) {
+    if (likeness == nullptr) likeness = static_cast<Request*>(member.request);
+    made->figures.rows += member.request != nullptr ? member.request->rows() : 1;
+  }
   head.batch_size = static_cast<uint32_t>(made->figures.rows);
   send(instance, shm::pack(head));
-  for (sched::Request* queued : formed_) {
-    auto* request = static_cast<Request*>(queued);
-    request->instance = instance;
-    request->batch = made.get();
-    request->batch_index = static_cast<uint32_t>(made->requests.size());
-    made->requests.push_back(request);
-    shm::Execute execute;
-    execute.flags = request->flags;
-    execute.submitter = request->submitter->id;
-    execute.ticket = request->ticket;
-    execute.table_offset = request->table_offset;
-    execute.table_bytes = request->table_bytes;
-    execute.batch_size = request->batch_size;
-    execute.timeout_us = request->timeout_us;
-    execute.priority = request->priority;
-    send(instance, shm::pack(execute));
+  for (const sched::Member& member : formed_) {
+    auto* request = static_cast<Request*>(member.request);
+    if (request == nullptr) {
+      request = make_request(nullptr);
+      request->model = model;
+      request->null_request = true;
+      request->likeness = likeness;
+      ++likeness->null_requests;
+    } else {
+      model->queued_bytes -= request->payload_bytes;
+    }
+    send_execute(made.get(), request, member);
   }
   ++model->running;
   ++instance->executing;
   ++instance->unclosed;
   ++counters_.live_batches;
   instance->batches.emplace(made->id, std::move(made));
+}
+
+void Engine::send_execute(Batch* batch, Request* request, const sched::Member& member) {
+  request->instance = batch->instance;
+  request->batch = batch;
+  request->batch_index = static_cast<uint32_t>(batch->requests.size());
+  batch->requests.push_back(request);
+  const Request& shown = request->likeness != nullptr ? *request->likeness : *request;
+  shm::Execute execute;
+  execute.flags = request->likeness != nullptr ? shm::kNullRequest : request->flags;
+  if (member.generation != 0 && request->likeness == nullptr) execute.flags |= shm::kSequenceReady;
+  execute.submitter = shown.submitter->id;
+  execute.ticket = request->ticket;
+  execute.table_offset = shown.table_offset;
+  execute.table_bytes = shown.table_bytes;
+  execute.batch_size = shown.batch_size;
+  execute.timeout_us = shown.timeout_us;
+  execute.priority = shown.priority;
+  execute.slot = member.slot;
+  execute.generation = member.generation;
+  send(batch->instance, shm::pack(execute));
 }
 
 void Engine::check_drained(Model* model) {

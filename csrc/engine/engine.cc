@@ -33,7 +33,7 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
   Peer* gone = peer(id);
   if (gone == nullptr) return;
   Model* const model = gone->model;
-  remove_instance(id);
+  leave_model(gone, now_ns);
   // What it executes: taken out of the map first, because abandoning a batch erases it.
   std::vector<Batch*> running;
   for (auto& [batch_id, batch] : gone->batches) running.push_back(batch.get());
@@ -43,9 +43,9 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
     Request* request = gone->requests;
     unlink_submitter(request);
     if (request->queued) {
-      request->model->policy->remove(request);
-      mark_dirty(request->model);
+      dequeue(request, now_ns);
       forget_request(request);
+      drop(now_ns);
     } else {
       if (request->instance != nullptr && !request->answered) {
         shm::Cancelled cancelled;
@@ -55,6 +55,7 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
       finish_if_over(request);
     }
   }
+  if (model != nullptr) lose_held_replies(model, gone, message);
   // What it holds of others, and what others hold of it.
   while (gone->leases != 0) end_lease(gone->leases);
   for (Lease& lease : leases_) {
@@ -93,9 +94,10 @@ void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t n
   if (found == models_.end()) return;
   Model* model = found->second.get();
   model->accepting = false;
-  while (sched::Request* queued = model->policy->any()) {
-    model->policy->remove(queued);
-    refuse(static_cast<Request*>(queued), base::Code::kUnavailable, message, now_ns);
+  while (auto* queued = static_cast<Request*>(model->policy->any())) {
+    dequeue(queued, now_ns);
+    refuse(queued, base::Code::kUnavailable, message, now_ns);
+    drop(now_ns);
   }
   check_drained(model);
 }
@@ -115,6 +117,7 @@ void Engine::remove_model(uint32_t handle) {
     }
     for (Batch* batch : running) abandon_batch(batch, "the model was removed", 0);
   }
+  while (model->order_first != nullptr) leave_order(model->order_first);
   std::erase(dirty_models_, model);
   std::erase_if(events_, [handle](const Event& event) {
     return event.kind == Event::Kind::kDrained && event.id == handle;
@@ -123,7 +126,7 @@ void Engine::remove_model(uint32_t handle) {
   --counters_.models;
 }
 
-base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id) {
+base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id, uint64_t now_ns) {
   const auto found = models_.find(handle);
   Peer* instance = peer(peer_id);
   if (found == models_.end() || instance == nullptr || instance->kind != PeerKind::kInstance) {
@@ -134,16 +137,24 @@ base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id) {
   instance->model = found->second.get();
   instance->leaving = false;
   found->second->instances.push_back(instance);
+  found->second->policy->add_instance(peer_id, now_ns);
   mark_dirty(found->second.get());
   return {};
 }
 
-void Engine::remove_instance(uint32_t peer_id) {
+void Engine::remove_instance(uint32_t peer_id, uint64_t now_ns) {
   Peer* instance = peer(peer_id);
   if (instance == nullptr || instance->model == nullptr) return;
-  instance->leaving = true;
-  std::erase(instance->model->instances, instance);
+  leave_model(instance, now_ns);
   if (instance->unclosed == 0) events_.push_back({Event::Kind::kIdle, peer_id, {}});
+}
+
+void Engine::leave_model(Peer* instance, uint64_t now_ns) {
+  if (instance->model == nullptr || std::exchange(instance->leaving, true)) return;
+  std::erase(instance->model->instances, instance);
+  instance->model->policy->remove_instance(instance->id, now_ns, &dropped_);
+  drop(now_ns);
+  mark_dirty(instance->model);
 }
 
 const Model* Engine::find_model(uint32_t handle) const {

@@ -7,7 +7,7 @@
 //                                                    ^                        │ lease
 //                                                    └──── Returned <── Return┘
 //
-// Life of a request:   queued ──> executing ──(final response)──> answered ──(released)──> gone
+// Life of a request:   queued ──> executing ──(final response)──> answered ──(delivered, released)──> gone
 //                        └─(refused, cancelled)─> gone              either order
 //
 // Thread safety: all of it belongs to one thread.
@@ -36,22 +36,37 @@ struct Model;
 struct Peer;
 struct Batch;
 
+// A response, or an error, that waits until those of earlier requests have gone out (preserve_ordering).
+struct HeldReply {
+  Peer* from = nullptr;  // nullptr: an error of the engine's own
+  shm::Response record;
+  std::string message;
+};
+
 struct Request : sched::Request {
   uint64_t ticket = 0;  // ours: generation << 32 | slot
   uint64_t submitter_ticket = 0;
   uint64_t table_offset = 0;
   uint32_t table_bytes = 0;
-  uint8_t flags = 0;
   bool live = false;
-  bool answered = false;      // the final reply went out
-  bool released = false;      // the instance no longer reads the request's memory
-  Peer* submitter = nullptr;  // nullptr: it died, or left
-  Peer* instance = nullptr;   // while executing
+  bool answered = false;        // its final response is here
+  bool delivered = false;       // and went out
+  bool cancelled = false;       // while it was executing
+  bool null_request = false;    // fills the slot of a sequence that has nothing to run
+  bool let_go = false;          // its instance no longer reads the request's memory
+  bool released = false;        // nobody does: null requests in its likeness neither
+  uint32_t null_requests = 0;   // those that still read it
+  Request* likeness = nullptr;  // of a null request: whose table it shows
+  Peer* submitter = nullptr;    // nullptr: it died, or left; or nobody asked (null requests)
+  Peer* instance = nullptr;     // while executing
   Model* model = nullptr;
   Batch* batch = nullptr;
   uint32_t batch_index = 0;      // in batch->requests
   Request* peer_next = nullptr;  // among the submitter's requests
   Request* peer_previous = nullptr;
+  Request* order_next = nullptr;  // among the model's, in order of arrival (preserve_ordering)
+  Request* order_previous = nullptr;
+  std::vector<HeldReply> held;
 };
 
 struct Batch {
@@ -63,7 +78,8 @@ struct Batch {
   bool closed =
       false;  // done and all answered: counted in the statistics; lives on for requests not yet released
   uint64_t dispatched_ns = 0;
-  std::vector<Request*> requests;  // those not gone yet
+  std::vector<Request*> requests;        // those not gone yet
+  std::vector<sched::Member> sequences;  // for the policy, when it binds instances
   FinishedBatch figures;
 };
 
@@ -100,6 +116,10 @@ struct ModelSettings {
   int64_t version = 1;
   std::string policy = "direct";
   sched::PolicySettings queue;
+  bool preserve_ordering = false;
+  // Whatever the model's config says, a queue has an end.
+  uint64_t max_queued_requests = 1 << 18;
+  uint64_t max_queued_bytes = uint64_t{16} << 30;
 };
 
 struct Model {
@@ -110,6 +130,9 @@ struct Model {
   ModelStatistics statistics;
   uint64_t execution_ns = 0;  // moving average of what a batch takes in its instance
   uint64_t running = 0;       // batches not yet closed
+  uint64_t queued_bytes = 0;
+  Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
+  Request* order_last = nullptr;
   bool accepting = true;
   bool drained = false;          // reported once
   bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size
@@ -152,9 +175,9 @@ class Engine {
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
-  base::Status add_instance(uint32_t handle, uint32_t peer);
+  base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns);
   // No new batches for it; event kIdle when it runs none.
-  void remove_instance(uint32_t peer);
+  void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
   Counters counters() const;
   // Instances have batches.
@@ -174,14 +197,17 @@ class Engine {
   Peer* peer(uint32_t id) const;
 
  private:
+  void leave_model(Peer* instance, uint64_t now_ns);
+
   // records.cc: what each kind of record does
   void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
   void submit(Peer* from, const shm::Submit& record, uint64_t now_ns);
   void cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns);
   void give_back(Peer* from, const shm::Return& record);
   void respond(Peer* from, const shm::Response& record, uint64_t now_ns);
-  void release(Peer* from, const shm::Release& record);
-  void batch_done(Peer* from, const shm::BatchDone& record);
+  void release(Peer* from, const shm::Release& record, uint64_t now_ns);
+  void reschedule(Request* request, uint64_t now_ns);
+  void batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_ns);
   void violation(Peer* from, const char* what);
 
   // requests.cc: making, answering and forgetting requests and batches
@@ -191,10 +217,27 @@ class Engine {
   void unlink_submitter(Request* request);
   void finish_if_over(Request* request);
   void answered(Request* request, bool error, uint64_t now_ns);
+  void count_answer(Request* request, bool error, uint64_t now_ns);
   void close_if_over(Batch* batch);
   void erase_if_over(Batch* batch);
   void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);
+  void leave_batch(Request* request);
+  void let_go(Request* request);
+  void tell_released(Request* request);
   void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns);
+  // Answers what a policy gave up, all that is in dropped_.
+  void drop(uint64_t now_ns);
+  void dequeue(Request* request, uint64_t now_ns);
+
+  // replies.cc: the one way by which answers leave
+  void deliver(Request* request, Peer* from, const shm::Response& record);
+  void deliver_error(Request* request, base::Code code, const std::string& message, uint8_t flags);
+  void hand_over(Request* request, Peer* from, const shm::Response& record,
+                 const std::string& message);
+  void enter_order(Request* request);
+  void leave_order(Request* request);
+  void unlink_order(Request* request);
+  void lose_held_replies(Model* model, const Peer* gone, const std::string& message);
   void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,
                   uint8_t flags);
   std::string request_prefix(const Request& request) const;
@@ -207,8 +250,12 @@ class Engine {
   // dispatch.cc
   void mark_dirty(Model* model);
   void dispatch_model(Model* model, uint64_t now_ns);
+  bool is_idle(const Model& model, const Peer& instance) const;
   Peer* idle_instance(const Model& model) const;
+  bool form_batch(Model* model, Peer* instance, uint64_t now_ns);
+  void set_timer(Model* model, uint64_t wake_ns);
   void send_batch(Model* model, Peer* instance, uint64_t now_ns);
+  void send_execute(Batch* batch, Request* request, const sched::Member& member);
   void check_drained(Model* model);
 
   void send(Peer* to, const shm::Record& record);
@@ -226,7 +273,8 @@ class Engine {
   std::priority_queue<std::pair<uint64_t, uint32_t>, std::vector<std::pair<uint64_t, uint32_t>>,
                       std::greater<>>
       timers_;                           // (wake_ns, handle); stale entries are skipped
-  std::vector<sched::Request*> formed_;  // scratch of dispatch
+  std::vector<sched::Member> formed_;    // scratch of dispatch
+  std::vector<sched::Dropped> dropped_;  // what the policy asked last gave up
   shm::ResponseBuilder error_table_;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;

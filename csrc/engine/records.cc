@@ -21,9 +21,9 @@ void Engine::handle(Peer* from, const shm::Record& record, uint64_t now_ns) {
     case shm::Kind::kResponse:
       return respond(from, shm::unpack<shm::Response>(record), now_ns);
     case shm::Kind::kRelease:
-      return release(from, shm::unpack<shm::Release>(record));
+      return release(from, shm::unpack<shm::Release>(record), now_ns);
     case shm::Kind::kBatchDone:
-      return batch_done(from, shm::unpack<shm::BatchDone>(record));
+      return batch_done(from, shm::unpack<shm::BatchDone>(record), now_ns);
     default:
       return violation(from, "it sent a record of unknown kind");
   }
@@ -59,9 +59,21 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   request->signature = record.signature;
   request->timeout_us = record.timeout_us;
   request->priority = record.priority;
-  const base::Status status = model->policy->add(request, now_ns);
-  if (!status.ok())
-    return refuse(request, status.code(), request_prefix(*request) + status.message(), now_ns);
+  request->payload_bytes = record.payload_bytes;
+  request->enqueue_ns = now_ns;
+  if (model->settings.preserve_ordering) enter_order(request);
+  if (model->policy->queued() >= model->settings.max_queued_requests ||
+      record.payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {
+    return refuse(request, base::Code::kUnavailable,
+                  request_prefix(*request) + "Exceeds maximum queue size", now_ns);
+  }
+  if (model->policy->binds_instances()) {
+    shm::read_correlation({from->region.data() + record.table_offset, record.table_bytes},
+                          &request->correlation_id, &request->correlation_text);
+  }
+  model->queued_bytes += request->payload_bytes;
+  model->policy->add(request, now_ns, &dropped_);
+  drop(now_ns);
   mark_dirty(model);
 }
 
@@ -72,10 +84,11 @@ void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
     request = request->peer_next;
   if (request == nullptr) return;  // answered meanwhile
   if (request->queued) {
-    request->model->policy->remove(request);
-    mark_dirty(request->model);
+    dequeue(request, now_ns);
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
+    drop(now_ns);
   } else if (request->instance != nullptr && !request->answered) {
+    request->cancelled = true;
     shm::Cancelled cancelled;
     cancelled.ticket = request->ticket;
     send(request->instance, shm::pack(cancelled));
@@ -101,52 +114,53 @@ void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
   if ((!empty && !from->region.contains(record.table_offset, record.table_bytes)) ||
       record.code > base::kMaxCode) {
     violation(from, "it answered with a table outside its region");
-    request->released = request->released || (record.flags & shm::kReleasedFlag) != 0;
-    if (request->submitter != nullptr) {
-      send_error(request->submitter, request->submitter_ticket, base::Code::kInternal,
-                 "the instance answered with a table outside its region",
-                 shm::kFinal | (request->released ? shm::kReleasedFlag : 0));
-    }
+    if ((record.flags & shm::kReleasedFlag) != 0) let_go(request);
     answered(request, true, now_ns);
+    deliver_error(request, base::Code::kInternal,
+                  "the instance answered with a table outside its region", shm::kFinal);
     return finish_if_over(request);
   }
-  const bool final = (record.flags & shm::kFinal) != 0;
-  if ((record.flags & shm::kReleasedFlag) != 0) request->released = true;
-  if (Peer* to = request->submitter; to != nullptr) {
-    shm::Reply reply;
-    reply.flags = record.flags;
-    reply.code = record.code;
-    reply.ticket = request->submitter_ticket;
-    if (!empty) {
-      reply.owner = from->id;
-      reply.table_bytes = record.table_bytes;
-      reply.table_offset = record.table_offset;
-      reply.lease = make_lease(from, to, record.cookie);
-    }
-    send(to, shm::pack(reply));
-  } else if (!empty) {
-    return_to(from, record.cookie);
-  }
-  if (final) answered(request, (record.flags & shm::kError) != 0, now_ns);
+  if ((record.flags & shm::kReleasedFlag) != 0) let_go(request);
+  if ((record.flags & shm::kFinal) != 0)
+    answered(request, (record.flags & shm::kError) != 0, now_ns);
+  deliver(request, from, record);
   finish_if_over(request);
 }
 
-void Engine::release(Peer* from, const shm::Release& record) {
+void Engine::release(Peer* from, const shm::Release& record, uint64_t now_ns) {
   Request* request = find_request(record.ticket);
   if (request == nullptr || request->instance != from) {
     return violation(from, "it released a request that it does not have");
   }
-  if (request->released) return;
-  request->released = true;
-  if (request->submitter != nullptr) {
-    shm::Released released;
-    released.ticket = request->submitter_ticket;
-    send(request->submitter, shm::pack(released));
-  }
+  if ((record.flags & shm::kReschedule) != 0) return reschedule(request, now_ns);
+  if (request->let_go) return;
+  let_go(request);
+  if (request->released) tell_released(request);
   finish_if_over(request);
 }
 
-void Engine::batch_done(Peer* from, const shm::BatchDone& record) {
+// The instance gives the request back unanswered, to have it once more (iterative sequences).
+void Engine::reschedule(Request* request, uint64_t now_ns) {
+  if (request->answered || request->null_request) {
+    return violation(request->instance, "it asked to run a request again that it had answered");
+  }
+  count_answer(request, false, now_ns);
+  Batch* const batch = request->batch;
+  leave_batch(request);
+  close_if_over(batch);
+  erase_if_over(batch);
+  request->instance = nullptr;
+  if (request->submitter == nullptr || request->cancelled) {
+    refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
+    return;
+  }
+  request->model->queued_bytes += request->payload_bytes;
+  request->model->policy->requeue(request, now_ns, &dropped_);
+  drop(now_ns);
+  mark_dirty(request->model);
+}
+
+void Engine::batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_ns) {
   const auto found = from->batches.find(record.batch);
   if (found == from->batches.end() || found->second->done) {
     return violation(from, "it finished a batch that it does not have");
@@ -165,6 +179,7 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record) {
                                : 0;
   model->execution_ns =
       model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
+  if (!batch->sequences.empty()) model->policy->batch_over(from->id, batch->sequences, now_ns);
   mark_dirty(model);
   close_if_over(batch);
   erase_if_over(batch);

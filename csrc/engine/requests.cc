@@ -24,10 +24,11 @@ Request* Engine::make_request(Peer* submitter) {
   request.ticket = ticket;
   request.live = true;
   request.submitter = submitter;
+  ++counters_.live_requests;
+  if (submitter == nullptr) return &request;
   request.peer_next = submitter->requests;
   if (submitter->requests != nullptr) submitter->requests->peer_previous = &request;
   submitter->requests = &request;
-  ++counters_.live_requests;
   return &request;
 }
 
@@ -51,24 +52,63 @@ void Engine::unlink_submitter(Request* request) {
   request->submitter = nullptr;
 }
 
+void Engine::leave_batch(Request* request) {
+  if (request->batch == nullptr) return;
+  auto& members = request->batch->requests;
+  members[request->batch_index] = members.back();
+  members[request->batch_index]->batch_index = request->batch_index;
+  members.pop_back();
+  request->batch = nullptr;
+}
+
 void Engine::forget_request(Request* request) {
   unlink_submitter(request);
-  if (request->batch != nullptr) {
-    auto& members = request->batch->requests;
-    members[request->batch_index] = members.back();
-    members[request->batch_index]->batch_index = request->batch_index;
-    members.pop_back();
-    request->batch = nullptr;
-  }
+  leave_order(request);
+  leave_batch(request);
   request->live = false;
   --counters_.live_requests;
   free_slots_.push_back(static_cast<uint32_t>(request->ticket));
 }
 
+// Takes a queued request out of its queue; what its policy gives up with it is in dropped_.
+void Engine::dequeue(Request* request, uint64_t now_ns) {
+  request->model->policy->remove(request, now_ns, &dropped_);
+  request->model->queued_bytes -= request->payload_bytes;
+  mark_dirty(request->model);
+}
+
+void Engine::drop(uint64_t now_ns) {
+  if (dropped_.empty()) return;
+  for (const sched::Dropped& dropped : std::exchange(dropped_, {})) {
+    auto* request = static_cast<Request*>(dropped.request);
+    request->model->queued_bytes -= request->payload_bytes;
+    refuse(request, dropped.code,
+           dropped.prefixed ? request_prefix(*request) + dropped.message : dropped.message, now_ns);
+  }
+}
+
+void Engine::let_go(Request* request) {
+  request->let_go = true;
+  if (request->null_requests == 0) request->released = true;
+  Request* likeness = std::exchange(request->likeness, nullptr);
+  if (likeness == nullptr || --likeness->null_requests > 0 || !likeness->let_go) return;
+  likeness->released = true;
+  tell_released(likeness);
+  finish_if_over(likeness);
+}
+
+// Nobody reads the request's memory any more; a reply that has yet to go out will say so itself.
+void Engine::tell_released(Request* request) {
+  if (request->submitter == nullptr || (request->answered && !request->delivered)) return;
+  shm::Released released;
+  released.ticket = request->submitter_ticket;
+  send(request->submitter, shm::pack(released));
+}
+
 void Engine::finish_if_over(Request* request) {
   if (!request->answered) return;
   Batch* batch = request->batch;
-  if (request->released) forget_request(request);
+  if (request->released && request->delivered) forget_request(request);
   if (batch == nullptr) return;
   close_if_over(batch);
   erase_if_over(batch);
@@ -76,9 +116,14 @@ void Engine::finish_if_over(Request* request) {
 
 void Engine::answered(Request* request, bool error, uint64_t now_ns) {
   request->answered = true;
+  count_answer(request, error, now_ns);
+}
+
+void Engine::count_answer(Request* request, bool error, uint64_t now_ns) {
   Batch* batch = request->batch;
   if (batch == nullptr) return;
   --batch->open;
+  if (request->null_request) return;
   FinishedBatch& figures = batch->figures;
   const uint64_t took_ns = now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
   if (error) {
@@ -114,19 +159,20 @@ void Engine::erase_if_over(Batch* batch) {
 void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns) {
   while (!batch->requests.empty()) {
     Request* request = batch->requests.back();
+    const bool was_answered = request->answered;
+    if (!was_answered) answered(request, true, now_ns);
+    leave_batch(request);  // whoever is answered now may still wait for its turn
+    request->instance = nullptr;
     const bool was_released = std::exchange(request->released, true);
-    if (!request->answered) {
-      if (request->submitter != nullptr) {
-        send_error(request->submitter, request->submitter_ticket, base::Code::kUnavailable,
-                   request_prefix(*request) + message, shm::kFinal | shm::kReleasedFlag);
-      }
-      answered(request, true, now_ns);
-    } else if (!was_released && request->submitter != nullptr) {
-      shm::Released released;
-      released.ticket = request->submitter_ticket;
-      send(request->submitter, shm::pack(released));
+    request->likeness = nullptr;
+    request->null_requests = 0;
+    if (!was_answered) {
+      deliver_error(request, base::Code::kUnavailable, request_prefix(*request) + message,
+                    shm::kFinal);
+    } else if (!was_released) {
+      tell_released(request);
     }
-    forget_request(request);
+    finish_if_over(request);
   }
   if (!batch->done) --batch->instance->executing;
   batch->done = true;
@@ -134,17 +180,19 @@ void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t no
   erase_if_over(batch);
 }
 
+// Answers a request that never came to an instance, or that an instance gave back.
 void Engine::refuse(Request* request, base::Code code, const std::string& message,
                     uint64_t now_ns) {
   ++counters_.refused;
-  if (request->submitter != nullptr) {
-    send_error(request->submitter, request->submitter_ticket, code, message,
-               shm::kFinal | shm::kReleasedFlag);
-  }
   const uint64_t took_ns =
       request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
   request->model->statistics.fail.add(1, took_ns);
-  forget_request(request);
+  Model* const model = request->model;
+  request->answered = true;
+  request->released = true;
+  deliver_error(request, code, message, shm::kFinal);
+  finish_if_over(request);
+  check_drained(model);
 }
 
 void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,

@@ -7,21 +7,24 @@ namespace {
 
 class Direct final : public Policy {
  public:
-  explicit Direct(const PolicySettings& settings) : limit_(settings.max_queue_size) {}
+  explicit Direct(const PolicySettings& settings) : limit_(settings.default_queue.max_queue_size) {}
 
-  base::Status add(Request* request, uint64_t now_ns) override {
-    if (limit_ != 0 && queue_.size() >= limit_)
-      return base::unavailable("Exceeds maximum queue size");
+  void add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) override {
     request->enqueue_ns = now_ns;
+    if (limit_ != 0 && queue_.size() >= limit_) {
+      dropped->push_back({request, base::Code::kUnavailable, "Exceeds maximum queue size"});
+      return;
+    }
     queue_.push_back(request);
-    return {};
   }
 
-  void remove(Request* request) override { queue_.remove(request); }
+  void remove(Request* request, uint64_t /*now_ns*/, std::vector<Dropped>* /*dropped*/) override {
+    queue_.remove(request);
+  }
 
-  void next_batch(uint64_t /*now_ns*/, std::vector<Request*>* batch) override {
+  void next_batch(InstanceId /*idle*/, uint64_t /*now_ns*/, std::vector<Member>* batch) override {
     if (queue_.front() == nullptr) return;
-    batch->push_back(queue_.front());
+    batch->push_back({queue_.front()});
     queue_.remove(queue_.front());
   }
 

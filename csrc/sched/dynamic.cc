@@ -16,31 +16,32 @@ class Dynamic final : public Policy {
       : max_rows_(std::max<uint32_t>(1, settings.max_batch_size)),
         preferred_(settings.preferred_batch_sizes),
         delay_ns_(settings.max_queue_delay_us * 1000),
-        limit_(settings.max_queue_size) {
+        limit_(settings.default_queue.max_queue_size) {
     if (preferred_.empty()) preferred_.push_back(max_rows_);
     largest_preferred_ = *std::max_element(preferred_.begin(), preferred_.end());
   }
 
-  base::Status add(Request* request, uint64_t now_ns) override {
-    if (limit_ != 0 && queue_.size() >= limit_)
-      return base::unavailable("Exceeds maximum queue size");
+  void add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) override {
     request->enqueue_ns = now_ns;
+    if (limit_ != 0 && queue_.size() >= limit_) {
+      dropped->push_back({request, base::Code::kUnavailable, "Exceeds maximum queue size"});
+      return;
+    }
     queue_.push_back(request);
     if (cursor_ == nullptr) cursor_ = request;
-    return {};
   }
 
-  void remove(Request* request) override {
+  void remove(Request* request, uint64_t /*now_ns*/, std::vector<Dropped>* /*dropped*/) override {
     queue_.remove(request);
     start_over();  // which requests are pending may change altogether
   }
 
-  void next_batch(uint64_t now_ns, std::vector<Request*>* batch) override {
+  void next_batch(InstanceId /*idle*/, uint64_t now_ns, std::vector<Member>* batch) override {
     wake_ns_ = kNever;
     advance();
     const size_t count = decide(now_ns);
     for (size_t taken = 0; taken < count; ++taken) {
-      batch->push_back(queue_.front());
+      batch->push_back({queue_.front()});
       queue_.remove(queue_.front());
     }
     if (count > 0) start_over();

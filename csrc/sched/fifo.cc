@@ -1,4 +1,4 @@
-// The intrusive queue that policies share.
+// What policies share: the intrusive queue, and what a policy without sequences says of one.
 #include "sched/policy.h"
 
 namespace pyserver::sched {
@@ -18,6 +18,12 @@ void Fifo::remove(Request* request) {
   request->next = request->previous = nullptr;
   request->queued = false;
   --size_;
+}
+
+void Policy::requeue(Request* request, uint64_t /*now_ns*/, std::vector<Dropped>* dropped) {
+  dropped->push_back({request, base::Code::kInternal,
+                      "the model asked to run the request again, which only a model with "
+                      "iterative sequences may do"});
 }
 
 }  // namespace pyserver::sched

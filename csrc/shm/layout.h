@@ -81,9 +81,17 @@ enum class Kind : uint8_t {
   kReleased = 12,  // nobody reads the request's memory any more                Released
 };
 
-// Flags of Submit.
+// Flags of Submit and Execute.
 inline constexpr uint8_t kSequenceStart = 1;
 inline constexpr uint8_t kSequenceEnd = 2;
+// Of Execute only: the request is a step of a sequence, and `slot` and `generation` say where its state is.
+inline constexpr uint8_t kSequenceReady = 4;
+// Of Execute only: it fills a slot without a request. Table and inputs are another request's of the same batch, the control tensors
+// say "not ready", and nobody waits for its response.
+inline constexpr uint8_t kNullRequest = 8;
+
+// Flags of Release.
+inline constexpr uint8_t kReschedule = 1;  // unanswered: it is to be executed once more
 
 // Flags of Response and Reply.
 inline constexpr uint8_t kFinal = 1;  // no further response follows for this request
@@ -139,7 +147,8 @@ struct Response {
 
 struct Release {
   Kind kind = Kind::kRelease;
-  uint8_t reserved[7] = {};
+  uint8_t flags = 0;
+  uint8_t reserved[6] = {};
   uint64_t ticket = 0;
   uint64_t unused[6] = {};
 };
@@ -167,7 +176,7 @@ struct BatchHead {
 
 struct Execute {
   Kind kind = Kind::kExecute;
-  uint8_t flags = 0;  // as in Submit
+  uint8_t flags = 0;
   uint16_t reserved = 0;
   uint32_t submitter = 0;  // peer whose region holds the table
   uint64_t ticket = 0;     // core's number
@@ -177,7 +186,8 @@ struct Execute {
   uint64_t deadline_ns = 0;  // 0: none
   uint64_t timeout_us = 0;
   uint64_t priority = 0;
-  uint64_t unused = 0;
+  uint32_t slot = 0;        // of the sequence in this instance
+  uint32_t generation = 0;  // of the slot; 0: not a sequence
 };
 
 struct Cancelled {

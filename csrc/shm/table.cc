@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "shm/layout.h"
 
@@ -263,6 +264,33 @@ base::Status ResponseView::parse(std::span<const uint8_t> shared) {
   parameters_ = items_at<ParameterEntry>(bytes_, tensors_end, header_.parameter_count);
   const bool good = check_text(header_.message) && check_tensors(outputs_) && check_parameters();
   return good ? base::Status() : broken;
+}
+
+namespace {
+
+std::optional<RequestHeader> read_header(std::span<const uint8_t> shared) {
+  RequestHeader header;
+  if (shared.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, shared.data(), sizeof header);
+  if (header.magic != kRequestMagic) return std::nullopt;
+  return header;
+}
+
+}  // namespace
+
+void read_correlation(std::span<const uint8_t> shared, uint64_t* id, std::string* text) {
+  const std::optional<RequestHeader> header = read_header(shared);
+  *id = header ? header->correlation_id : 0;
+  text->clear();
+  if (!header || header->correlation_text.length == 0) return;
+  const auto [offset, length] = header->correlation_text;
+  if (offset > shared.size() || length > shared.size() - offset) return;
+  text->assign(reinterpret_cast<const char*>(shared.data()) + offset, length);
+}
+
+void read_cache_key(std::span<const uint8_t> shared, uint64_t key[2]) {
+  const std::optional<RequestHeader> header = read_header(shared);
+  for (size_t half = 0; half < 2; ++half) key[half] = header ? header->cache_key[half] : 0;
 }
 
 }  // namespace pyserver::shm

@@ -87,8 +87,9 @@ struct RequestHeader {
   uint16_t output_count = 0;  // 0: every output of the config
   uint32_t parameter_count = 0;
   uint32_t reserved = 0;
+  uint64_t cache_key[2] = {};  // of the response cache; 0, 0: the answer is not to be cached
 };
-static_assert(sizeof(RequestHeader) == 72);
+static_assert(sizeof(RequestHeader) == 88);
 
 struct ResponseHeader {
   uint32_t magic = kResponseMagic;
@@ -209,6 +210,11 @@ class RequestView : public TableView {
   std::span<const TensorEntry> inputs_;
   std::span<const OutputEntry> outputs_;
 };
+
+// The correlation id of a request's table, without believing the rest of it. What does not fit is no correlation id.
+void read_correlation(std::span<const uint8_t> shared, uint64_t* id, std::string* text);
+// Likewise its key in the response cache; 0, 0 where there is none.
+void read_cache_key(std::span<const uint8_t> shared, uint64_t key[2]);
 
 class ResponseView : public TableView {
  public:

@@ -5,17 +5,30 @@ The reader is csrc/model/catalog.cc.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyserver.datatype import wire_name
 from pyserver.repository.lifecycle import ModelVersion, State
 
 if TYPE_CHECKING:
-    from pyserver.config.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
+    from pyserver.config.model_config_pb2 import (
+        ModelConfig,
+        ModelDynamicBatching,
+        ModelInput,
+        ModelOutput,
+        ModelQueuePolicy,
+        ModelSequenceBatching,
+    )
 
 _CORRELATION_ID = "CONTROL_SEQUENCE_CORRID"
+# With these, users of Triton make batches form that do not depend on the clock.
+_DELAY_HOOKS: Final = {
+    "delay_scheduler": "TRITONSERVER_DELAY_SCHEDULER",
+    "backlog_delay_scheduler": "TRITONSERVER_BACKLOG_DELAY_SCHEDULER",
+}
 
 
 def catalog_entry(name: str, versions: Iterable[ModelVersion]) -> dict[str, Any]:
@@ -89,16 +102,67 @@ def _sequence_spec(config: ModelConfig) -> dict[str, Any] | None:
     return {"correlation_datatype": None}
 
 
-def engine_settings(config: ModelConfig, version: int) -> dict[str, Any]:
+def engine_settings(
+    config: ModelConfig, version: int, environment: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
     """What `Engine.add_model` needs: the policy and its limits."""
-    batching = config.dynamic_batching
-    dynamic = config.WhichOneof("scheduling_choice") == "dynamic_batching"
-    return {
+    settings: dict[str, Any] = {
         "name": config.name,
         "version": version,
-        "policy": "dynamic" if dynamic else "direct",
+        "policy": "direct",
         "max_batch_size": config.max_batch_size,
-        "preferred_batch_sizes": list(batching.preferred_batch_size) if dynamic else [],
-        "max_queue_delay_us": batching.max_queue_delay_microseconds if dynamic else 0,
-        "max_queue_size": batching.default_queue_policy.max_queue_size if dynamic else 0,
+    }
+    choice = config.WhichOneof("scheduling_choice")
+    if choice == "dynamic_batching":
+        settings |= _dynamic_settings(config.dynamic_batching)
+    elif choice == "sequence_batching":
+        settings |= _sequence_settings(config.sequence_batching)
+    for key, variable in _DELAY_HOOKS.items():
+        if environment.get(variable, "").isdigit():
+            settings[key] = int(environment[variable])
+    return settings
+
+
+def _dynamic_settings(batching: ModelDynamicBatching) -> dict[str, Any]:
+    return {
+        "policy": "dynamic",
+        "preferred_batch_sizes": list(batching.preferred_batch_size),
+        "max_queue_delay_us": batching.max_queue_delay_microseconds,
+        "preserve_ordering": batching.preserve_ordering,
+        "priority_levels": batching.priority_levels,
+        "default_priority_level": batching.default_priority_level,
+        "default_queue": _queue_policy(batching.default_queue_policy),
+        "level_queues": {
+            level: _queue_policy(policy) for level, policy in batching.priority_queue_policy.items()
+        },
+    }
+
+
+def _queue_policy(policy: ModelQueuePolicy) -> dict[str, Any]:
+    return {
+        "delay": policy.timeout_action == policy.DELAY,
+        "default_timeout_us": policy.default_timeout_microseconds,
+        "allow_timeout_override": policy.allow_timeout_override,
+        "max_queue_size": policy.max_queue_size,
+    }
+
+
+def _sequence_settings(batching: ModelSequenceBatching) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "max_sequence_idle_us": batching.max_sequence_idle_microseconds,
+        "iterative": batching.iterative_sequence,
+    }
+    if batching.HasField("oldest"):
+        oldest = batching.oldest
+        return settings | {
+            "policy": "sequence_oldest",
+            "max_candidate_sequences": max(0, oldest.max_candidate_sequences),
+            "preferred_batch_sizes": list(oldest.preferred_batch_size),
+            "max_queue_delay_us": oldest.max_queue_delay_microseconds,
+            "preserve_ordering": oldest.preserve_ordering,
+        }
+    return settings | {
+        "policy": "sequence_direct",
+        "max_queue_delay_us": batching.direct.max_queue_delay_microseconds,
+        "minimum_slot_utilization": batching.direct.minimum_slot_utilization,
     }

@@ -114,7 +114,6 @@ class Core:
                 "max_batch_size": 0,
                 "preferred_batch_sizes": [],
                 "max_queue_delay_us": 0,
-                "max_queue_size": 0,
             },
         )
         self.control.send(MODEL)

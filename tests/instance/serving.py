@@ -109,7 +109,6 @@ class Served:
                 "max_batch_size": config.max_batch_size,
                 "preferred_batch_sizes": list(config.dynamic_batching.preferred_batch_size),
                 "max_queue_delay_us": config.dynamic_batching.max_queue_delay_microseconds,
-                "max_queue_size": 0,
             },
         )
         for peer in self.peers:

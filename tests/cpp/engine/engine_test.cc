@@ -153,7 +153,7 @@ TEST_F(EngineTest, ARequestTravelsToAnInstanceAndBack) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 77);
   turn();
   const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
@@ -184,8 +184,8 @@ TEST_F(EngineTest, ARequestTravelsToAnInstanceAndBack) {
 TEST_F(EngineTest, DynamicRequestsShareABatch) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
-  add_model(1, "dynamic", {8, {}, 0, 0});
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  add_model(1, "dynamic", {.max_batch_size = 8});
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   for (uint64_t ticket = 1; ticket <= 3; ++ticket) submit(*frontend, ticket);
   turn();
   const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
@@ -197,7 +197,7 @@ TEST_F(EngineTest, AnInstanceThatRunsGetsNothingMoreUntilItIsDone) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   submit(*frontend, 2);
   turn();
@@ -225,7 +225,7 @@ TEST_F(EngineTest, AnUnknownModelIsRefusedWithAText) {
 
 TEST_F(EngineTest, AFullQueueRefusesWithTheRequestsName) {
   const auto frontend = join(PeerKind::kFrontend);
-  add_model(1, "direct", {0, {}, 0, 1});
+  add_model(1, "direct", {.default_queue = {.max_queue_size = 1}});
   submit(*frontend, 1);
   submit(*frontend, 2);
   turn();
@@ -238,13 +238,13 @@ TEST_F(EngineTest, ADyingInstanceAnswersItsRequestsAndLosesNothing) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   submit(*frontend, 2);
   turn();
   engine_->retire_peer(instance->id, "instance 'a' of model 'm' was killed by signal 9", now_ns_);
   const auto other = join(PeerKind::kInstance);
-  ASSERT_TRUE(engine_->add_instance(1, other->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, other->id, 1).ok());
   turn();
   const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
   EXPECT_EQ(reply.ticket, 1u);
@@ -266,7 +266,7 @@ TEST_F(EngineTest, ADyingInstanceFreesRequestsThatItStillRead) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   turn();
   const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
@@ -287,7 +287,7 @@ TEST_F(EngineTest, ADyingFrontendTakesItsRequestsAlongAndGivesLeasesBack) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   turn();
   const auto head = instance->expect<shm::BatchHead>(shm::Kind::kBatch);
@@ -308,7 +308,7 @@ TEST_F(EngineTest, ACancelledRequestLeavesTheQueueOrIsMarked) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   submit(*frontend, 2);
   turn();
@@ -330,7 +330,7 @@ TEST_F(EngineTest, DrainingFinishesWhatIsInAndRefusesWhatComes) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   submit(*frontend, 1);
   turn();
   engine_->drain_model(1);
@@ -346,7 +346,7 @@ TEST_F(EngineTest, DrainingFinishesWhatIsInAndRefusesWhatComes) {
   const auto events = engine_->take_events();
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].kind, Event::Kind::kDrained);
-  engine_->remove_instance(instance->id);
+  engine_->remove_instance(instance->id, 1);
   ASSERT_EQ(engine_->take_events().size(), 1u);
   engine_->remove_model(1);
   engine_->retire_peer(instance->id, "stopped", now_ns_);
@@ -356,7 +356,7 @@ TEST_F(EngineTest, NonsenseFromAPeerIsReportedAndHarmsNobody) {
   const auto frontend = join(PeerKind::kFrontend);
   const auto instance = join(PeerKind::kInstance);
   add_model(1, "direct");
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   shm::Submit outside;
   outside.model = 1;
   outside.table_offset = kRegionBytes - 8;
@@ -374,10 +374,10 @@ TEST_F(EngineTest, NonsenseFromAPeerIsReportedAndHarmsNobody) {
 TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
   std::mt19937_64 random(99);
   const auto below = [&random](uint64_t limit) { return random() % limit; };
-  add_model(1, "dynamic", {4, {}, 0, 0});
+  add_model(1, "dynamic", {.max_batch_size = 4});
   auto frontend = join(PeerKind::kFrontend);
   auto instance = join(PeerKind::kInstance);
-  ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+  ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
   uint64_t ticket = 0;
   std::vector<uint64_t> waiting;
   std::vector<uint64_t> executing;
@@ -407,7 +407,7 @@ TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
       instance = join(PeerKind::kInstance);
       executing.clear();
       batches.clear();
-      ASSERT_TRUE(engine_->add_instance(1, instance->id).ok());
+      ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
     } else if (choice == 98) {
       engine_->retire_peer(frontend->id, "died", now_ns_);
       frontend = join(PeerKind::kFrontend);

@@ -69,8 +69,9 @@ TEST_F(RunnerTest, CarriesManyRequestsBetweenThreadsThatSleep) {
   add_model({"m", 1, "direct", {}});
   OwnSide frontend(runner_.get(), PeerKind::kFrontend);
   OwnSide instance(runner_.get(), PeerKind::kInstance);
-  runner_->call(
-      [&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
+  runner_->call([&](Engine& engine, uint64_t now_ns) {
+    EXPECT_TRUE(engine.add_instance(1, instance.id, now_ns).ok());
+  });
   std::thread executor([&] {
     uint64_t answered = 0;
     uint64_t batch = 0;
@@ -124,11 +125,14 @@ TEST_F(RunnerTest, CarriesManyRequestsBetweenThreadsThatSleep) {
 }
 
 TEST_F(RunnerTest, WakesForABatchingDelay) {
-  add_model({"m", 1, "dynamic", {8, {}, 2000, 0}});
+  add_model({.name = "m",
+             .policy = "dynamic",
+             .queue = {.max_batch_size = 8, .max_queue_delay_us = 2000}});
   OwnSide frontend(runner_.get(), PeerKind::kFrontend);
   OwnSide instance(runner_.get(), PeerKind::kInstance);
-  runner_->call(
-      [&](Engine& engine, uint64_t) { EXPECT_TRUE(engine.add_instance(1, instance.id).ok()); });
+  runner_->call([&](Engine& engine, uint64_t now_ns) {
+    EXPECT_TRUE(engine.add_instance(1, instance.id, now_ns).ok());
+  });
   const uint64_t before = base::monotonic_ns();
   shm::Submit submit;
   submit.model = 1;

@@ -44,12 +44,14 @@ TEST_P(PolicyTable, FormsTheExpectedBatches) {
     Request& request = requests.emplace_back();
     request.batch_size = arrival.rows;
     request.signature = arrival.signature;
-    ASSERT_TRUE(policy->add(&request, arrival.at_us * 1000).ok());
+    std::vector<Dropped> dropped;
+    policy->add(&request, arrival.at_us * 1000, &dropped);
+    ASSERT_TRUE(dropped.empty());
   }
   std::vector<size_t> batches;
   for (;;) {
-    std::vector<Request*> batch;
-    policy->next_batch(row.ask_us * 1000, &batch);
+    std::vector<Member> batch;
+    policy->next_batch(1, row.ask_us * 1000, &batch);
     if (batch.empty()) break;
     batches.push_back(batch.size());
   }
@@ -57,14 +59,22 @@ TEST_P(PolicyTable, FormsTheExpectedBatches) {
   EXPECT_EQ(policy->wake_ns(), row.wake_us == kNever ? kNever : row.wake_us * 1000);
 }
 
+PolicySettings settings(uint32_t max, std::vector<uint32_t> preferred = {}, uint64_t delay_us = 0) {
+  PolicySettings made;
+  made.max_batch_size = max;
+  made.preferred_batch_sizes = std::move(preferred);
+  made.max_queue_delay_us = delay_us;
+  return made;
+}
+
 PolicySettings dynamic(uint32_t max, std::vector<uint32_t> preferred = {}, uint64_t delay_us = 0) {
-  return {max, std::move(preferred), delay_us, 0};
+  return settings(max, std::move(preferred), delay_us);
 }
 
 const std::vector<Row> kRows = {
     {"direct_runs_one_request_at_a_time",
      "direct",
-     {8, {}, 0, 0},
+     settings(8),
      {{0, 1}, {0, 1}, {0, 2}},
      0,
      {1, 1, 1}},
@@ -170,11 +180,12 @@ class PolicyContract : public testing::TestWithParam<PolicyRow> {};
 TEST_P(PolicyContract, LosesNothingAndKeepsItsLimits) {
   std::mt19937_64 random(1234);
   const auto below = [&random](uint64_t limit) { return random() % limit; };
-  const PolicySettings settings{8, {4}, 50, 0};
-  const auto policy = GetParam().make(settings);
+  const PolicySettings limits = settings(8, {4}, 50);
+  const auto policy = GetParam().make(limits);
   std::deque<Request> storage;
   std::vector<Request*> free;
   std::vector<Request*> queued;
+  std::vector<Dropped> dropped;
   uint64_t now_ns = 1;
   size_t added = 0;
   size_t left = 0;
@@ -188,36 +199,37 @@ TEST_P(PolicyContract, LosesNothingAndKeepsItsLimits) {
       *request = Request{};
       request->batch_size = static_cast<uint32_t>(below(9));
       request->signature = below(3);
-      ASSERT_TRUE(policy->add(request, now_ns).ok());
+      policy->add(request, now_ns, &dropped);
       ASSERT_TRUE(request->queued);
       queued.push_back(request);
       ++added;
     } else if (choice == 5 && !queued.empty()) {
       const size_t index = below(queued.size());
-      policy->remove(queued[index]);
+      policy->remove(queued[index], now_ns, &dropped);
       free.push_back(queued[index]);
       queued.erase(queued.begin() + static_cast<std::ptrdiff_t>(index));
       ++left;
     } else {
-      std::vector<Request*> batch;
-      policy->next_batch(now_ns, &batch);
+      std::vector<Member> batch;
+      policy->next_batch(1, now_ns, &batch);
       uint64_t rows = 0;
-      for (Request* request : batch) {
+      for (const auto& [request, slot, generation] : batch) {
         ASSERT_FALSE(request->queued);
-        ASSERT_EQ(request->signature, batch.front()->signature);
+        ASSERT_EQ(request->signature, batch.front().request->signature);
         ASSERT_EQ(request, queued.front()) << "first in, first out";
         queued.erase(queued.begin());
         free.push_back(request);
         rows += request->rows();
         ++left;
       }
-      ASSERT_TRUE(batch.size() <= 1 || rows <= settings.max_batch_size);
+      ASSERT_TRUE(batch.size() <= 1 || rows <= limits.max_batch_size);
       if (batch.empty() && !queued.empty()) {
         ASSERT_NE(policy->wake_ns(), kNever) << "waiting without saying until when";
         ASSERT_GT(policy->wake_ns(), now_ns);
         ASSERT_LE(policy->wake_ns(), queued.front()->enqueue_ns + 50'000);
       }
     }
+    ASSERT_TRUE(dropped.empty());
     ASSERT_EQ(policy->queued(), queued.size());
     ASSERT_EQ(policy->any() == nullptr, queued.empty());
   }
@@ -225,15 +237,21 @@ TEST_P(PolicyContract, LosesNothingAndKeepsItsLimits) {
 }
 
 TEST_P(PolicyContract, RefusesWhenItsQueueIsFull) {
-  const auto policy = GetParam().make({1, {}, 1'000'000, 2});
+  PolicySettings limits = settings(1, {}, 1'000'000);
+  limits.default_queue.max_queue_size = 2;
+  const auto policy = GetParam().make(limits);
   Request first;
   Request second;
   Request third;
-  EXPECT_TRUE(policy->add(&first, 1).ok());
-  EXPECT_TRUE(policy->add(&second, 1).ok());
-  const base::Status status = policy->add(&third, 1);
-  EXPECT_EQ(status.code(), base::Code::kUnavailable);
-  EXPECT_EQ(status.message(), "Exceeds maximum queue size");
+  std::vector<Dropped> dropped;
+  policy->add(&first, 1, &dropped);
+  policy->add(&second, 1, &dropped);
+  EXPECT_TRUE(dropped.empty());
+  policy->add(&third, 1, &dropped);
+  ASSERT_EQ(dropped.size(), 1u);
+  EXPECT_EQ(dropped[0].request, &third);
+  EXPECT_EQ(dropped[0].code, base::Code::kUnavailable);
+  EXPECT_EQ(dropped[0].message, "Exceeds maximum queue size");
   EXPECT_FALSE(third.queued);
 }
 
