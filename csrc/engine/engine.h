@@ -115,7 +115,7 @@ struct ModelSettings {
   std::string name;
   int64_t version = 1;
   std::string policy = "direct";
-  sched::PolicySettings queue;
+  sched::PolicySettings queue = {};
   bool preserve_ordering = false;
   // Whatever the model's config says, a queue has an end.
   uint64_t max_queued_requests = 1 << 18;

@@ -91,14 +91,14 @@ struct QueuePolicy {
 };
 
 struct PolicySettings {
-  std::string model;                            // for texts
-  uint32_t max_batch_size = 0;                  // 0: the model does not batch
-  std::vector<uint32_t> preferred_batch_sizes;  // empty: max_batch_size
+  std::string model = {};                            // for texts
+  uint32_t max_batch_size = 0;                       // 0: the model does not batch
+  std::vector<uint32_t> preferred_batch_sizes = {};  // empty: max_batch_size
   uint64_t max_queue_delay_us = 0;
   uint64_t priority_levels = 0;
   uint64_t default_priority_level = 0;
-  QueuePolicy default_queue;
-  std::map<uint64_t, QueuePolicy> level_queues;
+  QueuePolicy default_queue = {};
+  std::map<uint64_t, QueuePolicy> level_queues = {};
   // Sequences:
   uint64_t max_sequence_idle_us = 1'000'000;
   uint32_t max_candidate_sequences = 0;   // oldest; 0: as many as the batch has rows
