@@ -1,9 +1,11 @@
 // Dynamic batching as Triton forms batches (spec/05 section 5.2).
 //
-// The requests at the front of the queue up to `cursor_` are the pending batch: same signature, together at most max_batch_size rows.
-// The walk goes on where it stopped, so an arrival costs the same however many requests wait.
+// The requests at the front of the line up to `cursor_` are the pending batch: same signature, together at most max_batch_size rows.
+// The walk goes on where it stopped, so an arrival costs the same however many requests wait; whatever changes the line before the
+// cursor makes it begin anew, and it never goes further than one batch.
 #include <algorithm>
 
+#include "sched/levels.h"
 #include "sched/policy.h"
 
 namespace pyserver::sched {
@@ -16,52 +18,67 @@ class Dynamic final : public Policy {
       : max_rows_(std::max<uint32_t>(1, settings.max_batch_size)),
         preferred_(settings.preferred_batch_sizes),
         delay_ns_(settings.max_queue_delay_us * 1000),
-        limit_(settings.default_queue.max_queue_size) {
+        held_back_(settings.delay_scheduler),
+        line_(settings) {
     if (preferred_.empty()) preferred_.push_back(max_rows_);
     largest_preferred_ = *std::max_element(preferred_.begin(), preferred_.end());
   }
 
   void add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) override {
-    request->enqueue_ns = now_ns;
-    if (limit_ != 0 && queue_.size() >= limit_) {
+    if (!line_.push(request, now_ns)) {
       dropped->push_back({request, base::Code::kUnavailable, "Exceeds maximum queue size"});
       return;
     }
-    queue_.push_back(request);
-    if (cursor_ == nullptr) cursor_ = request;
+    if (last_pending_ != nullptr && Levels::goes_before(*request, *last_pending_)) {
+      start_over();
+    } else if (cursor_ == nullptr || Levels::goes_before(*request, *cursor_)) {
+      cursor_ = request;
+      full_ = false;
+    }
   }
 
   void remove(Request* request, uint64_t /*now_ns*/, std::vector<Dropped>* /*dropped*/) override {
-    queue_.remove(request);
+    line_.remove(request);
     start_over();  // which requests are pending may change altogether
+  }
+
+  void drop_expired(uint64_t now_ns, std::vector<Dropped>* dropped) override {
+    if (line_.expiry_ns() <= now_ns && line_.expire(now_ns, dropped)) start_over();
   }
 
   void next_batch(InstanceId /*idle*/, uint64_t now_ns, std::vector<Member>* batch) override {
     wake_ns_ = kNever;
+    if (line_.size() < held_back_) return;
+    held_back_ = 0;
     advance();
     const size_t count = decide(now_ns);
     for (size_t taken = 0; taken < count; ++taken) {
-      batch->push_back({queue_.front()});
-      queue_.remove(queue_.front());
+      Request* first = line_.front();
+      line_.remove(first);
+      batch->push_back({first});
     }
     if (count > 0) start_over();
   }
 
   uint64_t wake_ns() const override { return wake_ns_; }
-  size_t queued() const override { return queue_.size(); }
-  Request* any() const override { return queue_.front(); }
+  uint64_t expiry_ns() const override { return line_.expiry_ns(); }
+  size_t queued() const override { return line_.size(); }
+  Request* any() const override { return line_.front(); }
 
  private:
   void start_over() {
-    cursor_ = queue_.front();
+    cursor_ = line_.front();
+    last_pending_ = nullptr;
     pending_ = rows_ = preferred_pending_ = 0;
+    oldest_ns_ = kNever;
     full_ = false;
   }
 
   void advance() {
+    const Request* const first = last_pending_ != nullptr ? line_.front() : cursor_;
     while (!full_ && cursor_ != nullptr) {
       const uint64_t rows = rows_ + cursor_->rows();
-      if (pending_ > 0 && (rows > max_rows_ || cursor_->signature != queue_.front()->signature)) {
+      if (pending_ > 0 && (rows > max_rows_ || cursor_->signature != first->signature)) {
         full_ = true;  // nothing that comes later can join before these have gone
         return;
       }
@@ -69,17 +86,20 @@ class Dynamic final : public Policy {
         preferred_pending_ = pending_;
       rows_ = rows;
       ++pending_;
-      cursor_ = cursor_->next;
+      oldest_ns_ = std::min(oldest_ns_, cursor_->enqueue_ns);
+      last_pending_ = cursor_;
+      cursor_ = line_.next(cursor_);
       if (std::find(preferred_.begin(), preferred_.end(), rows_) != preferred_.end()) {
         preferred_pending_ = pending_;
       }
+      full_ = rows_ >= max_rows_;
     }
   }
 
   // How many requests from the front go now.
   size_t decide(uint64_t now_ns) {
     if (pending_ == 0) return 0;
-    const uint64_t due_ns = queue_.front()->enqueue_ns + delay_ns_;
+    const uint64_t due_ns = oldest_ns_ + delay_ns_;
     const bool waited = now_ns >= due_ns;
     if (preferred_pending_ > 0 && (delay_ns_ == 0 || !waited)) return preferred_pending_;
     if (full_ || rows_ >= largest_preferred_ || waited) return pending_;
@@ -91,14 +111,16 @@ class Dynamic final : public Policy {
   std::vector<uint32_t> preferred_;
   uint64_t largest_preferred_ = 1;
   const uint64_t delay_ns_;
-  const uint64_t limit_;
+  uint64_t held_back_;  // nothing goes before so many are there; 0: over
 
-  Fifo queue_;
-  Request* cursor_ = nullptr;     // the first request not yet looked at
-  size_t pending_ = 0;            // requests before the cursor
-  uint64_t rows_ = 0;             // their rows
-  size_t preferred_pending_ = 0;  // how many of them make the last preferred size met; 0: none
-  bool full_ = false;             // the request at the cursor cannot join
+  Levels line_;
+  Request* cursor_ = nullptr;        // the first request not yet looked at
+  Request* last_pending_ = nullptr;  // the one before it
+  size_t pending_ = 0;               // requests before the cursor
+  uint64_t rows_ = 0;                // their rows
+  uint64_t oldest_ns_ = kNever;      // the first of their arrivals
+  size_t preferred_pending_ = 0;     // how many of them make the last preferred size met; 0: none
+  bool full_ = false;                // nothing can join them
   uint64_t wake_ns_ = kNever;
 };
 
