@@ -150,6 +150,8 @@ class Policy {
 
 std::unique_ptr<Policy> make_direct(const PolicySettings& settings);
 std::unique_ptr<Policy> make_dynamic(const PolicySettings& settings);
+std::unique_ptr<Policy> make_sequence_direct(const PolicySettings& settings);
+std::unique_ptr<Policy> make_sequence_oldest(const PolicySettings& settings);
 
 using MakePolicy = std::unique_ptr<Policy> (*)(const PolicySettings&);
 
@@ -158,6 +160,9 @@ struct PolicyRow {
   const char* name;
   MakePolicy make;
 };
-inline constexpr PolicyRow kPolicies[] = {{"direct", make_direct}, {"dynamic", make_dynamic}};
+inline constexpr PolicyRow kPolicies[] = {{"direct", make_direct},
+                                          {"dynamic", make_dynamic},
+                                          {"sequence_direct", make_sequence_direct},
+                                          {"sequence_oldest", make_sequence_oldest}};
 
 }  // namespace pyserver::sched

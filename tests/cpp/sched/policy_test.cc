@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <deque>
-#include <random>
 #include <string>
 
 namespace pyserver::sched {
@@ -172,90 +171,6 @@ const std::vector<Row> kRows = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Rows, PolicyTable, testing::ValuesIn(kRows),
-                         [](const auto& info) { return std::string(info.param.name); });
-
-// The contract: what every policy in the registry keeps, whatever arrives and leaves.
-class PolicyContract : public testing::TestWithParam<PolicyRow> {};
-
-TEST_P(PolicyContract, LosesNothingAndKeepsItsLimits) {
-  std::mt19937_64 random(1234);
-  const auto below = [&random](uint64_t limit) { return random() % limit; };
-  const PolicySettings limits = settings(8, {4}, 50);
-  const auto policy = GetParam().make(limits);
-  std::deque<Request> storage;
-  std::vector<Request*> free;
-  std::vector<Request*> queued;
-  std::vector<Dropped> dropped;
-  uint64_t now_ns = 1;
-  size_t added = 0;
-  size_t left = 0;
-  for (int step = 0; step < 100'000; ++step) {
-    now_ns += below(20'000);
-    const uint64_t choice = below(10);
-    if (choice < 5) {
-      if (free.empty()) free.push_back(&storage.emplace_back());
-      Request* request = free.back();
-      free.pop_back();
-      *request = Request{};
-      request->batch_size = static_cast<uint32_t>(below(9));
-      request->signature = below(3);
-      policy->add(request, now_ns, &dropped);
-      ASSERT_TRUE(request->queued);
-      queued.push_back(request);
-      ++added;
-    } else if (choice == 5 && !queued.empty()) {
-      const size_t index = below(queued.size());
-      policy->remove(queued[index], now_ns, &dropped);
-      free.push_back(queued[index]);
-      queued.erase(queued.begin() + static_cast<std::ptrdiff_t>(index));
-      ++left;
-    } else {
-      std::vector<Member> batch;
-      policy->next_batch(1, now_ns, &batch);
-      uint64_t rows = 0;
-      for (const auto& [request, slot, generation] : batch) {
-        ASSERT_FALSE(request->queued);
-        ASSERT_EQ(request->signature, batch.front().request->signature);
-        ASSERT_EQ(request, queued.front()) << "first in, first out";
-        queued.erase(queued.begin());
-        free.push_back(request);
-        rows += request->rows();
-        ++left;
-      }
-      ASSERT_TRUE(batch.size() <= 1 || rows <= limits.max_batch_size);
-      if (batch.empty() && !queued.empty()) {
-        ASSERT_NE(policy->wake_ns(), kNever) << "waiting without saying until when";
-        ASSERT_GT(policy->wake_ns(), now_ns);
-        ASSERT_LE(policy->wake_ns(), queued.front()->enqueue_ns + 50'000);
-      }
-    }
-    ASSERT_TRUE(dropped.empty());
-    ASSERT_EQ(policy->queued(), queued.size());
-    ASSERT_EQ(policy->any() == nullptr, queued.empty());
-  }
-  EXPECT_EQ(added, left + queued.size());
-}
-
-TEST_P(PolicyContract, RefusesWhenItsQueueIsFull) {
-  PolicySettings limits = settings(1, {}, 1'000'000);
-  limits.default_queue.max_queue_size = 2;
-  const auto policy = GetParam().make(limits);
-  Request first;
-  Request second;
-  Request third;
-  std::vector<Dropped> dropped;
-  policy->add(&first, 1, &dropped);
-  policy->add(&second, 1, &dropped);
-  EXPECT_TRUE(dropped.empty());
-  policy->add(&third, 1, &dropped);
-  ASSERT_EQ(dropped.size(), 1u);
-  EXPECT_EQ(dropped[0].request, &third);
-  EXPECT_EQ(dropped[0].code, base::Code::kUnavailable);
-  EXPECT_EQ(dropped[0].message, "Exceeds maximum queue size");
-  EXPECT_FALSE(third.queued);
-}
-
-INSTANTIATE_TEST_SUITE_P(Registry, PolicyContract, testing::ValuesIn(kPolicies),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
