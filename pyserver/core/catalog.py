@@ -132,6 +132,7 @@ def ensemble_plan(config: ModelConfig) -> dict[str, Any]:
     tensors = {name: index for index, name in enumerate(dict.fromkeys(names))}
     return {
         "tensors": list(tensors),
+        "max_inflight_requests": config.ensemble_scheduling.max_inflight_requests,
         "steps": [
             {
                 "model": step.model_name,

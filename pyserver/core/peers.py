@@ -71,6 +71,8 @@ class PeerDirectory:
             others += [one for one in self._members[side] if self._meet(one, member)]
         # Listed before the first wait: whoever joins meanwhile meets this member too.
         self._members[side].append(member)
+        if side is Side.INSTANCE and self._meet(member, member):
+            others.append(member)
         waits = [self._introduce(reader, CORE_PEER, self._core_region_fd)]
         for other in others:
             waits += self._tell(other, member)
@@ -86,8 +88,7 @@ class PeerDirectory:
         waits = [
             wait
             for one in members
-            for other in members
-            if one is not other
+            for other in members  # itself too: it may be two steps
             for wait in self._tell(one, other)
         ]
         await asyncio.gather(*waits)
