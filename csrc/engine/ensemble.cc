@@ -257,12 +257,16 @@ void Engine::wake_waiting(Model* model) {
   }
 }
 
+// The ensemble is about to go. Comes from the control plane: no run is being advanced.
 void Engine::end_runs_of(Model* model, const std::string& message) {
   for (size_t slot = 0; slot < slots_.size(); ++slot) {
     Request& request = slots_[slot];
     if (!request.live || request.model != model || request.led == nullptr) continue;
     fail_run(request.led.get(), base::Code::kUnavailable, message);
-    if (!request.led->busy) end_run(request.led.get());
+    end_run(request.led.get());
+  }
+  for (Request& request : slots_) {  // answered, but somebody still reads their memory
+    if (request.live && request.model == model) request.model = nullptr;
   }
 }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpc_client
 import tritonclient.http as client
 
 from bench.targets.pyserver import Pyserver
@@ -268,3 +270,26 @@ def test_an_ensemble_goes_with_its_model(triton: client.InferenceServerClient) -
     assert not triton.is_model_ready("nested")
     triton.load_model("nested")
     assert np.array_equal(infer(triton, "nested", ROWS)["OUT"], 3 * (ROWS + 2) + 1)
+
+
+def test_each_answer_of_a_decoupled_step_is_one_of_the_ensemble(
+    triton: client.InferenceServerClient, server: Pyserver
+) -> None:
+    triton.load_model("several")
+    assert triton.get_model_config("several")["model_transaction_policy"]["decoupled"]
+    assert server.ports is not None
+    answers: queue.Queue[object] = queue.Queue()
+    with grpc_client.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as streaming:
+        streaming.start_stream(lambda result, error: answers.put(error or result))
+        given = grpc_client.InferInput("IN", [1, 2], "FP32")
+        given.set_data_from_numpy(np.full((1, 2), 3, np.float32))
+        streaming.async_stream_infer("several", [given], enable_empty_final_response=True)
+        results = [answers.get(timeout=10) for _ in range(4)]
+        streaming.stop_stream()
+    values = []
+    for result in results[:3]:
+        assert isinstance(result, grpc_client.InferResult), result
+        values.append(result.as_numpy("OUT").flat[0])
+    assert sorted(values) == [4, 5, 6]
+    assert isinstance(results[3], grpc_client.InferResult)
+    assert results[3].get_response().parameters["triton_final_response"].bool_param
