@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import queue
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import tritonclient.http as client
 
 from bench.targets.pyserver import Pyserver
 from tests.serving import serving
+from tests.waiting import wait_until
 
 ADD = """
 import numpy as np
@@ -293,3 +296,26 @@ def test_each_answer_of_a_decoupled_step_is_one_of_the_ensemble(
     assert sorted(values) == [4, 5, 6]
     assert isinstance(results[3], grpc_client.InferResult)
     assert results[3].get_response().parameters["triton_final_response"].bool_param
+
+
+def test_a_models_new_process_reads_the_others_memory(
+    triton: client.InferenceServerClient, address: str
+) -> None:
+    triton.load_model("mixed")
+    assert np.array_equal(infer(triton, "mixed", ROWS[:1])["OUT"], ROWS[:1] + 2)
+    pids = _pids(address, "add_flat")
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: _pids(address, "add_flat") not in ([], [0], pids), what="a new process")
+    # Until it serves, a request waits for it.
+    assert np.array_equal(infer(triton, "mixed", ROWS[:1])["OUT"], ROWS[:1] + 2)
+    assert engine_counters(address)["live_runs"] == 0
+
+
+def _pids(address: str, model: str) -> list[int]:
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request("GET", "/v2/pyserver/counters")
+        instances = json.loads(connection.getresponse().read())["instances"]
+    finally:
+        connection.close()
+    return [one["pid"] for one in instances if one["model"] == model]

@@ -86,9 +86,12 @@ platform: "ensemble" max_batch_size: 16
 input [ {{ name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] }} ]
 output [ {{ name: "EMBEDDING" data_type: TYPE_FP32 dims: [ 384 ] }} ]
 ensemble_scheduling {{ step [
-  {{ model_name: "tokenise" model_version: -1 input_map {{ key: "TEXT" value: "TEXT" }} {FROM_TOKENISE} }},
-  {{ model_name: "minilm" model_version: -1 {TO_MINILM} output_map {{ key: "last_hidden_state" value: "hidden" }} }},
-  {{ model_name: "normalise" model_version: -1 input_map {{ key: "hidden" value: "hidden" }}
+  {{ model_name: "tokenise" model_version: -1
+     input_map {{ key: "TEXT" value: "TEXT" }} {FROM_TOKENISE} }},
+  {{ model_name: "minilm" model_version: -1
+     {TO_MINILM} output_map {{ key: "last_hidden_state" value: "hidden" }} }},
+  {{ model_name: "normalise" model_version: -1
+     input_map {{ key: "hidden" value: "hidden" }}
      input_map {{ key: "mask" value: "attention_mask" }}
      output_map {{ key: "unit" value: "EMBEDDING" }} }} ] }}
 """
