@@ -38,12 +38,37 @@ sched::QueuePolicy queue_policy_from(const py::dict& given) {
   return policy;
 }
 
+// A step's map, its tensors as indices.
+std::vector<std::pair<std::string, uint32_t>> map_from(const py::handle& given) {
+  std::vector<std::pair<std::string, uint32_t>> made;
+  for (const auto& [name, tensor] : given.cast<py::dict>())
+    made.emplace_back(name.cast<std::string>(), tensor.cast<uint32_t>());
+  return made;
+}
+
+engine::EnsemblePlan ensemble_from(const py::dict& given) {
+  engine::EnsemblePlan plan;
+  read(given, "tensors", &plan.tensors);
+  read(given, "max_inflight_requests", &plan.max_inflight_requests);
+  for (const py::handle& item : given["steps"].cast<py::list>()) {
+    const auto step = item.cast<py::dict>();
+    engine::EnsembleStep& made = plan.steps.emplace_back();
+    made.model = step["model"].cast<std::string>();
+    made.version = step["version"].cast<int64_t>();
+    made.inputs = map_from(step["inputs"]);
+    made.outputs = map_from(step["outputs"]);
+  }
+  return plan;
+}
+
 engine::ModelSettings settings_from(const py::dict& given) {
   engine::ModelSettings settings;
   settings.name = given["name"].cast<std::string>();
   settings.version = given["version"].cast<int64_t>();
   settings.policy = given["policy"].cast<std::string>();
   read(given, "preserve_ordering", &settings.preserve_ordering);
+  if (given.contains("ensemble"))
+    settings.ensemble = ensemble_from(given["ensemble"].cast<py::dict>());
   sched::PolicySettings& queue = settings.queue;
   queue.model = settings.name;
   queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
@@ -104,6 +129,8 @@ py::dict counters_dict(const engine::Counters& counters) {
   made["queued_requests"] = counters.queued_requests;
   made["live_leases"] = counters.live_leases;
   made["live_batches"] = counters.live_batches;
+  made["live_runs"] = counters.live_runs;
+  made["ensemble_copied_bytes"] = counters.ensemble_copied_bytes;
   made["peers"] = counters.peers;
   made["models"] = counters.models;
   made["own_bytes"] = counters.own_bytes;
@@ -189,6 +216,14 @@ void bind_engine(py::module_& module) {
            "(peer id, [rings, core bell, peer bell, region]); the descriptors become the caller's.")
       .def("retire_peer", &Runner::retire_peer, py::arg("peer"), py::arg("message"),
            py::call_guard<py::gil_scoped_release>())
+      .def(
+          "announce",
+          [](Runner& runner, const std::string& entry) {
+            base::Status status;
+            in_engine(runner, [&](Engine& engine, uint64_t) { status = engine.announce(entry); });
+            raise_if_error(status);
+          },
+          py::arg("entry"), "A model's catalog entry (JSON), as frontends get it.")
       .def(
           "add_model",
           [](Runner& runner, uint32_t handle, const py::dict& given) {

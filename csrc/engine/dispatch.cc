@@ -21,6 +21,7 @@ void Engine::mark_dirty(Model* model) {
 }
 
 void Engine::dispatch(uint64_t now_ns) {
+  now_ns_ = now_ns;
   while (!timers_.empty() && timers_.top().first <= now_ns) {
     const auto [wake_ns, handle] = timers_.top();
     timers_.pop();
@@ -144,7 +145,7 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
   shm::Execute execute;
   execute.flags = request->likeness != nullptr ? shm::kNullRequest : request->flags;
   if (member.generation != 0 && request->likeness == nullptr) execute.flags |= shm::kSequenceReady;
-  execute.submitter = shown.submitter->id;
+  execute.submitter = shown.own_table ? shm::kCorePeer : shown.submitter->id;
   execute.ticket = request->ticket;
   execute.table_offset = shown.table_offset;
   execute.table_bytes = shown.table_bytes;

@@ -13,7 +13,9 @@ Engine::Engine(shm::Mapping own_region, uint64_t budget_bytes)
   peers_.emplace_back();  // id 0 is core itself
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  ending_ = true;  // what requests and leases hold is not given back
+}
 
 Peer* Engine::peer(uint32_t id) const { return id < peers_.size() ? peers_[id].get() : nullptr; }
 
@@ -30,6 +32,7 @@ Peer* Engine::add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm:
 }
 
 void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_ns) {
+  now_ns_ = now_ns;
   Peer* gone = peer(id);
   if (gone == nullptr) return;
   Model* const model = gone->model;
@@ -46,6 +49,8 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
       dequeue(request, now_ns);
       forget_request(request);
       drop(now_ns);
+    } else if (request->led != nullptr) {
+      cancel_run(request->led.get());
     } else {
       if (request->instance != nullptr && !request->answered) {
         shm::Cancelled cancelled;
@@ -74,6 +79,11 @@ base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
     made->handle = handle;
     made->settings = settings;
     made->policy = row.make(settings.queue);
+    if (settings.ensemble) {
+      made->ensemble = std::make_unique<Ensemble>();
+      made->ensemble->plan = *settings.ensemble;
+      made->ensemble->inflight.assign(settings.ensemble->steps.size(), 0);
+    }
     made->queue_is_direct = settings.policy == "direct";
     models_[handle] = std::move(made);
     ++counters_.models;
@@ -93,6 +103,7 @@ void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t n
   const auto found = models_.find(handle);
   if (found == models_.end()) return;
   Model* model = found->second.get();
+  if (now_ns != 0) now_ns_ = now_ns;
   model->accepting = false;
   while (auto* queued = static_cast<Request*>(model->policy->any())) {
     dequeue(queued, now_ns);
@@ -107,6 +118,7 @@ void Engine::remove_model(uint32_t handle) {
   if (found == models_.end()) return;
   abort_model(handle, "the model was removed", 0);
   Model* model = found->second.get();
+  if (model->ensemble != nullptr) end_runs_of(model, "the model was removed");
   for (Peer* instance : model->instances) instance->model = nullptr;
   for (const auto& known : peers_) {
     if (!known) continue;
@@ -172,6 +184,7 @@ Counters Engine::counters() const {
 std::vector<Event> Engine::take_events() { return std::exchange(events_, {}); }
 
 size_t Engine::poll(Peer* from, size_t limit, uint64_t now_ns) {
+  now_ns_ = now_ns;
   size_t taken = 0;
   shm::Record record;
   while (taken < limit && from->channel.try_take(&record)) {

@@ -22,7 +22,9 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/ensemble.h"
 #include "engine/statistics.h"
+#include "model/catalog.h"
 #include "sched/policy.h"
 #include "shm/allocator.h"
 #include "shm/channel.h"
@@ -67,6 +69,11 @@ struct Request : sched::Request {
   Request* order_next = nullptr;  // among the model's, in order of arrival (preserve_ordering)
   Request* order_previous = nullptr;
   std::vector<HeldReply> held;
+  // Ensembles: a step's request lies in core's own region and has no submitter, but a run that waits for it.
+  Run* run = nullptr;
+  std::unique_ptr<Run> led;  // of an ensemble's request
+  bool own_table = false;
+  std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
 struct Batch {
@@ -91,6 +98,7 @@ struct Lease {
   uint32_t generation = 0;
   uint32_t next = 0;  // in the holder's list, or the free list
   uint32_t previous = 0;
+  std::vector<SourceRef> sources;  // what an ensemble's response refers to
 };
 
 enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
@@ -117,6 +125,7 @@ struct ModelSettings {
   std::string policy = "direct";
   sched::PolicySettings queue = {};
   bool preserve_ordering = false;
+  std::optional<EnsemblePlan> ensemble = {};
   // Whatever the model's config says, a queue has an end.
   uint64_t max_queued_requests = 1 << 18;
   uint64_t max_queued_bytes = uint64_t{16} << 30;
@@ -125,11 +134,12 @@ struct ModelSettings {
 struct Model {
   uint32_t handle = 0;
   ModelSettings settings;
-  std::unique_ptr<sched::Policy> policy;
+  std::unique_ptr<sched::Policy> policy;  // of an ensemble: always empty
+  std::unique_ptr<Ensemble> ensemble;
   std::vector<Peer*> instances;
   ModelStatistics statistics;
   uint64_t execution_ns = 0;  // moving average of what a batch takes in its instance
-  uint64_t running = 0;       // batches not yet closed
+  uint64_t running = 0;       // batches not yet closed; runs of an ensemble
   uint64_t queued_bytes = 0;
   Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
   Request* order_last = nullptr;
@@ -152,6 +162,8 @@ struct Counters {
   uint64_t queued_requests = 0;
   uint64_t live_leases = 0;
   uint64_t live_batches = 0;
+  uint64_t live_runs = 0;              // requests of ensembles
+  uint64_t ensemble_copied_bytes = 0;  // of tensors between steps: stays 0
   uint64_t peers = 0;
   uint64_t models = 0;
   uint64_t own_bytes = 0;   // of core's own region
@@ -169,6 +181,8 @@ class Engine {
   Peer* add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm::Mapping region);
   // The peer is dead or gone: answers what it was executing with UNAVAILABLE `message`, drops what it had submitted, gives back what it held.
   void retire_peer(uint32_t id, const std::string& message, uint64_t now_ns);
+  // What frontends are told of a model (model/catalog.h): ensembles find their steps by it.
+  base::Status announce(std::string_view json) { return catalog_.apply(json); }
   base::Status add_model(uint32_t handle, const ModelSettings& settings);
   // Takes nothing new; event kDrained when the last batch is over. What is queued still runs.
   void drain_model(uint32_t handle);
@@ -197,11 +211,18 @@ class Engine {
   Peer* peer(uint32_t id) const;
 
  private:
+  friend struct Source;
+  struct NamedValue {
+    std::string name;
+    Value value;
+  };
+
   void leave_model(Peer* instance, uint64_t now_ns);
 
   // records.cc: what each kind of record does
   void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
   void submit(Peer* from, const shm::Submit& record, uint64_t now_ns);
+  void enqueue(Request* request, std::span<const uint8_t> table, uint64_t now_ns);
   void cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns);
   void give_back(Peer* from, const shm::Return& record);
   void respond(Peer* from, const shm::Response& record, uint64_t now_ns);
@@ -242,6 +263,38 @@ class Engine {
                   uint8_t flags);
   std::string request_prefix(const Request& request) const;
 
+  // ensemble.cc
+  void start_run(Request* request, std::span<const uint8_t> table);
+  base::Status choose_steps(Run* run);
+  static void take_inputs(Run* run);
+  static const Value& value_of(const Run& run, uint32_t scope, uint32_t tensor);
+  bool can_start(const Run& run, uint32_t scope, uint32_t index) const;
+  void advance(Run* run);
+  void fail_run(Run* run, base::Code code, const std::string& message);
+  void cancel_run(Run* run);
+  void end_run(Run* run);
+  void abandon_step(Model* ensemble, const OpenStep& open);
+  void count_run(const Run& run);
+  void wake_waiting(Model* model);
+  void end_runs_of(Model* model, const std::string& message);
+  void source_over(const Source& source);
+
+  // ensemble_steps.cc
+  void start_step(Run* run, uint32_t scope, uint32_t index);
+  base::Status fill_step(Run* run, uint32_t scope, uint32_t index, Request* request);
+  bool place_table(std::span<const uint8_t> table, uint64_t* offset, uint32_t* bytes);
+  void step_answered(Request* request, Peer* from, const shm::Response& record,
+                     const std::string& message);
+  std::vector<NamedValue> values_in(const Request& request, const Peer& from,
+                                    const shm::ResponseView& view, const SourceRef& memory) const;
+  void take_answer(Request* request, bool final, std::vector<NamedValue>* outputs,
+                   const base::Status& status);
+  void set_values(Run* run, const OpenStep& open, std::vector<NamedValue>* outputs);
+  void answer_scope(Run* run, uint32_t scope);
+  void send_run_response(Run* run, bool final, const std::vector<NamedValue>& outputs);
+  void answer_run_error(Request* request, uint8_t code, const std::string& message);
+  void answer_run_empty(Request* request);
+
   // leases.cc
   uint64_t make_lease(Peer* owner, Peer* holder, uint64_t cookie);
   void end_lease(uint32_t slot);
@@ -276,6 +329,10 @@ class Engine {
   std::vector<sched::Member> formed_;    // scratch of dispatch
   std::vector<sched::Dropped> dropped_;  // what the policy asked last gave up
   shm::ResponseBuilder error_table_;
+  shm::RequestBuilder step_table_;
+  model::Catalog catalog_;
+  uint64_t now_ns_ = 0;  // what the operation that runs was told
+  bool ending_ = false;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;
   Counters counters_;

@@ -38,6 +38,7 @@ void Engine::end_lease(uint32_t slot) {
   } else if (lease.owner != nullptr) {
     return_to(lease.owner, lease.cookie);
   }
+  const std::vector<SourceRef> sources = std::move(lease.sources);
   const uint32_t generation = lease.generation + 1;
   lease = Lease{};
   lease.generation = generation;

@@ -60,16 +60,22 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   request->timeout_us = record.timeout_us;
   request->priority = record.priority;
   request->payload_bytes = record.payload_bytes;
+  enqueue(request, {from->region.data() + record.table_offset, record.table_bytes}, now_ns);
+}
+
+// Hands a request to its model's policy, or begins an ensemble's run.
+void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
+  Model* const model = request->model;
   request->enqueue_ns = now_ns;
+  if (model->ensemble != nullptr) return start_run(request, table);
   if (model->settings.preserve_ordering) enter_order(request);
   if (model->policy->queued() >= model->settings.max_queued_requests ||
-      record.payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {
+      request->payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {
     return refuse(request, base::Code::kUnavailable,
                   request_prefix(*request) + "Exceeds maximum queue size", now_ns);
   }
   if (model->policy->binds_instances()) {
-    shm::read_correlation({from->region.data() + record.table_offset, record.table_bytes},
-                          &request->correlation_id, &request->correlation_text);
+    shm::read_correlation(table, &request->correlation_id, &request->correlation_text);
   }
   model->queued_bytes += request->payload_bytes;
   model->policy->add(request, now_ns, &dropped_);
@@ -87,6 +93,8 @@ void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
     dequeue(request, now_ns);
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
     drop(now_ns);
+  } else if (request->led != nullptr) {
+    cancel_run(request->led.get());
   } else if (request->instance != nullptr && !request->answered) {
     request->cancelled = true;
     shm::Cancelled cancelled;
@@ -150,7 +158,7 @@ void Engine::reschedule(Request* request, uint64_t now_ns) {
   close_if_over(batch);
   erase_if_over(batch);
   request->instance = nullptr;
-  if (request->submitter == nullptr || request->cancelled) {
+  if ((request->submitter == nullptr && request->run == nullptr) || request->cancelled) {
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
     return;
   }

@@ -33,6 +33,7 @@ void Engine::hand_over(Request* request, Peer* from, const shm::Response& record
   const bool final = (record.flags & shm::kFinal) != 0;
   const bool empty = (record.flags & shm::kEmpty) != 0;
   if (final) request->delivered = true;
+  if (request->run != nullptr) return step_answered(request, from, record, message);
   Peer* to = request->submitter;
   auto flags = static_cast<uint8_t>(record.flags & ~shm::kReleasedFlag);
   if (final && request->released) flags |= shm::kReleasedFlag;

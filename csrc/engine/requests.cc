@@ -66,7 +66,9 @@ void Engine::forget_request(Request* request) {
   leave_order(request);
   leave_batch(request);
   request->live = false;
+  if (std::exchange(request->own_table, false)) own_memory_.free(request->table_offset);
   --counters_.live_requests;
+  const std::vector<SourceRef> sources = std::move(request->sources);
   free_slots_.push_back(static_cast<uint32_t>(request->ticket));
 }
 
@@ -217,8 +219,8 @@ void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::s
 
 std::string Engine::request_prefix(const Request& request) const {
   std::string id;
-  if (request.submitter != nullptr) {
-    const shm::Mapping& region = request.submitter->region;
+  if (request.submitter != nullptr || request.own_table) {
+    const shm::Mapping& region = request.own_table ? own_region_ : request.submitter->region;
     shm::RequestView view;
     if (region.contains(request.table_offset, request.table_bytes) &&
         view.parse({region.data() + request.table_offset, request.table_bytes}).ok()) {

@@ -123,6 +123,28 @@ def engine_settings(
     return settings
 
 
+def ensemble_plan(config: ModelConfig) -> dict[str, Any]:
+    """What the engine needs of an ensemble: its tensors, and its steps with tensors by index."""
+    steps = config.ensemble_scheduling.step
+    names = [tensor.name for tensor in config.input]
+    for step in steps:
+        names += [*step.input_map.values(), *step.output_map.values()]
+    tensors = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    return {
+        "tensors": list(tensors),
+        "max_inflight_requests": config.ensemble_scheduling.max_inflight_requests,
+        "steps": [
+            {
+                "model": step.model_name,
+                "version": step.model_version,
+                "inputs": {name: tensors[tensor] for name, tensor in step.input_map.items()},
+                "outputs": {name: tensors[tensor] for name, tensor in step.output_map.items()},
+            }
+            for step in steps
+        ],
+    }
+
+
 def _dynamic_settings(batching: ModelDynamicBatching) -> dict[str, Any]:
     return {
         "policy": "dynamic",

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from pyserver.core.ensemble_load import EnsembleLoad, EnsembleVersion, is_ensemble, step_models
 from pyserver.core.model_source import ModelSource, ModelSources, NoVersion, PollFailed
 from pyserver.core.served_version import ServedVersion
 from pyserver.core.version_load import LoadContext, VersionLoad
@@ -23,6 +24,8 @@ from pyserver.repository.registry import Registry
 from pyserver.repository.scan import check_model_name
 
 log = logging.getLogger(__name__)
+
+Served = ServedVersion | EnsembleVersion
 
 
 class ModelLoader:
@@ -45,7 +48,7 @@ class ModelLoader:
         self._registry = registry
         self._settle = settle
         self._remember = remember
-        self._served: dict[int, ServedVersion] = {}  # by handle: all that run, retiring ones too
+        self._served: dict[int, Served] = {}  # by handle: all that run, retiring ones too
         self._in_use: dict[str, ModelSource] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
@@ -55,7 +58,7 @@ class ModelLoader:
         self.poll_failures: dict[str, str] = {}
 
     @property
-    def served(self) -> list[ServedVersion]:
+    def served(self) -> list[Served]:
         return list(self._served.values())
 
     async def load(self, name: str, override: LoadOverride | None = None) -> None:
@@ -73,12 +76,67 @@ class ModelLoader:
             if self._serves(source):
                 source.discard()
                 return
-            await self._load_all_versions(source)
+            failures = await self._load_steps(source)
+            await self._load_all_versions(source, failures)
             await self._settle()
+
+    async def _load_steps(self, source: ModelSource) -> dict[str, str]:
+        """Loads the models that an ensemble needs; why, of those that could not be loaded."""
+        failures: dict[str, str] = {}
+        names = step_models(source)
+        if not names:
+            return failures
+        await self._check_circle(source)
+        results = await asyncio.gather(*map(self._load_step, names), return_exceptions=True)
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, ServerError):
+                failures[name] = _reason(result)
+            elif isinstance(result, BaseException):
+                raise result
+        return failures
+
+    async def _load_step(self, name: str) -> None:
+        if self._context.settings.model_control_mode != "explicit":
+            async with self._locks[name]:
+                tried = name in self.poll_failures or any(self._registry.versions(name).values())
+            if tried:  # what failed at the start is not tried again
+                return
+        elif self._registry.ready_versions(name):
+            return
+        await self.load(name)
+
+    async def _check_circle(self, source: ModelSource) -> None:
+        async def walk(one: ModelSource, path: tuple[str, ...]) -> None:
+            for name in step_models(one):
+                if name in path:
+                    text = " -> ".join((*path[path.index(name) :], name))
+                    version = self._registry.version(source.name, source.config.versions[-1])
+                    reason = f"circular dependency between ensembles: {text}"
+                    version.begin_load()
+                    version.fail(f"{InvalidArgumentError.code_name}: {reason}")
+                    raise InvalidArgumentError(f"load failed for model '{source.name}': {reason}\n")
+                try:
+                    step = await asyncio.to_thread(self._sources.open, name)
+                except ServerError:
+                    continue  # told when it is loaded
+                await walk(step, (*path, name))
+
+        await walk(source, (source.name,))
+
+    def _dependents(self, name: str) -> list[str]:
+        """The loaded ensembles that need the model, those that need them first."""
+        found: list[str] = []
+        for source in self._in_use.values():
+            if name in step_models(source):
+                found += [*self._dependents(source.name), source.name]
+        return list(dict.fromkeys(found))
 
     async def unload(self, name: str) -> None:
         """Takes the model out of service at once; what is in flight is finished after return."""
         async with self._locks[name]:
+            for dependent in self._dependents(name):
+                await self._end_all(self._registry.ready_versions(dependent))
+                self._forget_source(dependent)
             for version in self._registry.ready_versions(name):
                 self._unload_version(version)
             self._forget_source(name)
@@ -87,6 +145,8 @@ class ModelLoader:
 
     async def unload_everything(self) -> None:
         """Unloads all models and waits until their processes have ended."""
+        ensembles = [one for one in self._registry if self._runs_steps(one)]
+        await self._end_all(ensembles)  # while their steps can still run
         for version in list(self._registry):
             self._unload_version(version)
         for name in list(self._in_use):
@@ -104,12 +164,15 @@ class ModelLoader:
         ready = [version.version for version in self._registry.ready_versions(source.name)]
         return ready == list(source.config.versions)
 
-    async def _load_all_versions(self, source: ModelSource) -> None:
+    async def _load_all_versions(
+        self, source: ModelSource, failures_of_steps: dict[str, str]
+    ) -> None:
         versions = [self._registry.version(source.name, one) for one in source.config.versions]
         for version in versions:
             version.begin_load()
         results = await asyncio.gather(
-            *(self._load_version(source, version) for version in versions), return_exceptions=True
+            *(self._load_version(source, one, failures_of_steps) for one in versions),
+            return_exceptions=True,
         )
         failures = {
             version: result
@@ -129,8 +192,8 @@ class ModelLoader:
         log.info("successfully loaded '%s'", source.name)
 
     async def _load_version(
-        self, source: ModelSource, version: ModelVersion
-    ) -> tuple[ServedVersion, Loaded]:
+        self, source: ModelSource, version: ModelVersion, failures_of_steps: dict[str, str]
+    ) -> tuple[Served, Loaded]:
         attempts = 1 + self._context.settings.model_load_retry_count
         async with self._load_slots:
             for left in reversed(range(attempts)):
@@ -139,7 +202,20 @@ class ModelLoader:
                 def broken(reason: str, handle: int = handle) -> None:
                     self._broken(version, handle, reason)
 
-                load = VersionLoad(self._context, source, version.version, handle, broken)
+                load: VersionLoad | EnsembleLoad
+                if is_ensemble(source):
+                    load = EnsembleLoad(
+                        self._context.environment,
+                        source,
+                        version.version,
+                        handle,
+                        gpu_count=self._context.gpu_count,
+                        registry=self._registry,
+                        failures=failures_of_steps,
+                    )
+                else:
+                    load = VersionLoad(self._context, source, version.version, handle, broken)
+                served: Served
                 try:
                     served, loaded = await load.run()
                 except ServerError as error:
@@ -180,7 +256,7 @@ class ModelLoader:
         raise InvalidArgumentError(f"load failed for model '{source.name}': {text}\n")
 
     def _switch_to(
-        self, source: ModelSource, loaded: list[tuple[ModelVersion, ServedVersion, Loaded]]
+        self, source: ModelSource, loaded: list[tuple[ModelVersion, Served, Loaded]]
     ) -> None:
         new = {version.version for version, _, _ in loaded}
         for version, _, content in loaded:
@@ -204,13 +280,22 @@ class ModelLoader:
         await asyncio.gather(*ending, return_exceptions=True)
         source.discard()
 
-    def _unload_version(self, version: ModelVersion) -> None:
+    def _unload_version(self, version: ModelVersion) -> asyncio.Task[None] | None:
         leaving = version.begin_unload()
-        if leaving is not None:
-            log.info("unloading: %s:%d", version.name, version.version)
-            self._start(self._end(self._served[leaving.handle], version))
+        if leaving is None:
+            return None
+        log.info("unloading: %s:%d", version.name, version.version)
+        return self._start(self._end(self._served[leaving.handle], version))
 
-    async def _end(self, served: ServedVersion, version: ModelVersion | None = None) -> None:
+    async def _end_all(self, versions: list[ModelVersion]) -> None:
+        ending = [self._unload_version(version) for version in versions]
+        await asyncio.gather(*(task for task in ending if task is not None))
+
+    def _runs_steps(self, version: ModelVersion) -> bool:
+        loaded = version.loaded
+        return loaded is not None and isinstance(self._served.get(loaded.handle), EnsembleVersion)
+
+    async def _end(self, served: Served, version: ModelVersion | None = None) -> None:
         """Drains and ends what served; `version` is told if it is being unloaded."""
         # Frontends send nothing more to it once they have taken in the new state; what they had
         # taken by then is in their rings one turn of their loops later, which the second time
@@ -232,10 +317,11 @@ class ModelLoader:
             version.fail(f"Unavailable: {reason}")
         self._start(self._end(served))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -1,7 +1,8 @@
 """Who may read whose region: each side is told of the other's regions before it can meet them.
 
 Frontends read the regions of instances (their answers) and of core (its errors); instance processes
-read those of frontends (requests) and of core. `join` returns when everybody has confirmed, so that
+read those of frontends (requests) and of core, and those of each other where an ensemble joins
+their models. `join` returns when everybody has confirmed, so that
 no record can name a region that its reader does not know.
 """
 
@@ -10,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from enum import Enum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,10 @@ class RegionReader(Protocol):
 
 
 class _Member:
-    def __init__(self, reader: RegionReader, regions: dict[int, int]) -> None:
+    def __init__(self, reader: RegionReader, regions: dict[int, int], model: str) -> None:
         self.reader = reader
+        self.model = model  # of an instance process
+        self.known: set[int] = set()  # peers that it was told of
         self.regions = regions
 
 
@@ -56,20 +59,48 @@ class PeerDirectory:
         self._core_region_fd = core_region_fd
         self._loop = loop
         self._members: dict[Side, list[_Member]] = {Side.FRONTEND: [], Side.INSTANCE: []}
+        self._ensembles: set[frozenset[str]] = set()
 
-    async def join(self, side: Side, reader: RegionReader, regions: Mapping[int, int]) -> None:
+    async def join(
+        self, side: Side, reader: RegionReader, regions: Mapping[int, int], model: str = ""
+    ) -> None:
         """Takes a process in; `regions` are its peers' region descriptors, which become ours."""
-        member = _Member(reader, dict(regions))
+        member = _Member(reader, dict(regions), model)
         others = list(self._members[side.other])
+        if side is Side.INSTANCE:
+            others += [one for one in self._members[side] if self._meet(one, member)]
         # Listed before the first wait: whoever joins meanwhile meets this member too.
         self._members[side].append(member)
+        if side is Side.INSTANCE and self._meet(member, member):
+            others.append(member)
         waits = [self._introduce(reader, CORE_PEER, self._core_region_fd)]
         for other in others:
-            for peer, fd in member.regions.items():
-                waits.append(self._introduce(other.reader, peer, fd))
-            for peer, fd in other.regions.items():
-                waits.append(self._introduce(reader, peer, fd))
+            waits += self._tell(other, member)
+            waits += self._tell(member, other)
         await asyncio.gather(*waits)
+
+    async def acquaint(self, models: frozenset[str]) -> None:
+        """From now on the processes of these models read each other's regions; returns when those
+        that run have confirmed.
+        """
+        self._ensembles.add(models)
+        members = [one for one in self._members[Side.INSTANCE] if one.model in models]
+        waits = [
+            wait
+            for one in members
+            for other in members  # itself too: it may be two steps
+            for wait in self._tell(one, other)
+        ]
+        await asyncio.gather(*waits)
+
+    def _meet(self, one: _Member, other: _Member) -> bool:
+        return any(one.model in models and other.model in models for models in self._ensembles)
+
+    def _tell(self, member: _Member, other: _Member) -> list[Coroutine[Any, Any, None]]:
+        """Tells the member of the other's regions, as far as it does not know them."""
+        new = [peer for peer in other.regions if peer not in member.known]
+        member.known.update(new)
+        return [self._introduce(member.reader, peer, other.regions[peer]) for peer in new]
 
     def leave(self, side: Side, reader: RegionReader) -> None:
         """The process is gone: the other side forgets its regions, a little later."""
@@ -77,7 +108,7 @@ class PeerDirectory:
             if member.reader is not reader:
                 continue
             self._members[side].remove(member)
-            self._loop.call_later(FORGET_AFTER_S, self._forget, side.other, list(member.regions))
+            self._loop.call_later(FORGET_AFTER_S, self._forget, list(member.regions))
             for fd in member.regions.values():
                 os.close(fd)
             return
@@ -89,9 +120,10 @@ class PeerDirectory:
                     os.close(fd)
             members.clear()
 
-    def _forget(self, side: Side, peers: list[int]) -> None:
-        for member in self._members[side]:
-            for peer in peers:
+    def _forget(self, peers: list[int]) -> None:
+        for member in (*self._members[Side.FRONTEND], *self._members[Side.INSTANCE]):
+            for peer in member.known.intersection(peers):
+                member.known.discard(peer)
                 member.reader.retire_region(peer)
 
     async def _introduce(self, reader: RegionReader, peer: int, fd: int) -> None:

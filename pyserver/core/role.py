@@ -7,6 +7,7 @@ with the catalog, and answered through the stock HTTP application for all that i
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -292,7 +293,9 @@ class Core:
 
     def _announce(self) -> None:
         for name in sorted(self._dirty):
-            self.frontends.announce(catalog_entry(name, self.registry.versions(name).values()))
+            entry = catalog_entry(name, self.registry.versions(name).values())
+            self.engine.announce(json.dumps(entry))
+            self.frontends.announce(entry)
         self._dirty.clear()
         self._announce_health()
 

@@ -217,7 +217,7 @@ class ServedVersion:
             if prepare:
                 await process.prepare(self._model | {"auto_complete": False})
             regions = self._attach(slot, process)
-            await self._env.directory.join(Side.INSTANCE, process, regions)
+            await self._env.directory.join(Side.INSTANCE, process, regions, self.name)
             await process.load(self._config)
             if slot.process is not process:
                 raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")

@@ -90,10 +90,6 @@ class VersionLoad:
 
     def _backend_info(self) -> BackendInfo:
         config = self._source.config.message
-        if config.platform == "ensemble":
-            raise InvalidArgumentError(
-                f"model '{config.name}' is an ensemble, which this version of pyserver cannot run"
-            )
         info = self._context.backend_info(config.backend)
         if info is None:
             raise InvalidArgumentError(
