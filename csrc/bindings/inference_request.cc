@@ -262,6 +262,16 @@ py::dict InferenceRequest::parameters() const {
   return made;
 }
 
+void InferenceRequest::set_release_flags(uint32_t flags) {
+  constexpr uint32_t kAll = 1;
+  constexpr uint32_t kReschedule = 2;
+  if (flags != kAll && flags != kReschedule) {
+    throw TritonModelException("Unable to set release flags. Unsupported flags " +
+                               std::to_string(flags) + ".");
+  }
+  wants_reschedule_ = flags == kReschedule;
+}
+
 bool InferenceRequest::is_cancelled() const {
   context_->executor->poll();
   return request_->cancelled();
@@ -366,6 +376,8 @@ void bind_inference_request(py::module_& module) {
           },
           py::arg("message"), "For the backend: answers with an error unless it is answered.")
       .def("is_cancelled", &InferenceRequest::is_cancelled)
+      .def("set_release_flags", &InferenceRequest::set_release_flags, py::arg("flags"),
+           "TRITONSERVER_REQUEST_RELEASE_ALL or _RESCHEDULE: what becomes of it after execute.")
       .def("get_response_sender", &InferenceRequest::response_sender);
   module.def(
       "get_input_tensor_by_name",

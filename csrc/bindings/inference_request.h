@@ -88,6 +88,8 @@ class InferenceRequest {
   bool is_cancelled() const;
   std::shared_ptr<ResponseSender> response_sender();
   bool has_sender() const { return sender_ != nullptr; }
+  void set_release_flags(uint32_t flags);
+  bool wants_reschedule() const { return wants_reschedule_; }
   const instance::RequestRef& native() const { return request_; }
 
  private:
@@ -95,6 +97,7 @@ class InferenceRequest {
   ContextRef context_;
   std::vector<std::shared_ptr<Tensor>> inputs_;  // made when first asked for
   std::shared_ptr<ResponseSender> sender_;
+  bool wants_reschedule_ = false;
 };
 
 // Sends one response. Tensors that lie in the request's own memory go by reference; everything else

@@ -138,6 +138,7 @@ class PyBatch {
     requests();
     check_responses(responses);
     given_requests.attr("clear")();
+    reschedule();
     for (size_t index = 0; index < batch_.requests.size(); ++index) {
       if (responses[index].is_none()) continue;
       auto response = responses[index].cast<std::shared_ptr<InferenceResponse>>();
@@ -145,6 +146,15 @@ class PyBatch {
       instance::Request& request = *batch_.requests[index];
       requests_[index].reset();
       if (!request.answered()) send_response(request, *context_, std::move(response), true);
+    }
+  }
+
+  // Gives back those that the model wants once more.
+  void reschedule() {
+    for (size_t index = 0; index < requests_.size(); ++index) {
+      if (requests_[index] == nullptr || !requests_[index]->wants_reschedule()) continue;
+      instance::Request& request = *batch_.requests[index];
+      request.link()->reschedule(request);
     }
   }
 
@@ -192,7 +202,9 @@ class PyBatch {
     for (size_t index = 0; index < responses.size(); ++index) {
       const py::handle response = responses[index];
       if (py::isinstance<InferenceResponse>(response)) continue;
-      if (response.is_none() && requests_[index]->has_sender()) continue;
+      if (response.is_none() &&
+          (requests_[index]->has_sender() || requests_[index]->wants_reschedule()))
+        continue;
       throw TritonModelException(
           "Expected an 'InferenceResponse' object in the execute function return list, found type "
           "'" +
@@ -206,6 +218,23 @@ class PyBatch {
   std::vector<std::shared_ptr<InferenceRequest>> requests_;
   bool done_ = false;
 };
+
+instance::Controls controls_from(const py::list& given, bool batched) {
+  instance::Controls controls;
+  controls.batched = batched;
+  const auto bytes = [](const py::handle& value) {
+    const auto text = value.cast<std::string_view>();
+    return std::vector<uint8_t>(text.begin(), text.end());
+  };
+  for (const py::handle& item : given) {
+    const auto fields = py::reinterpret_borrow<py::tuple>(item);
+    controls.specs.push_back({fields[0].cast<std::string>(),
+                              static_cast<instance::ControlKind>(fields[1].cast<uint8_t>()),
+                              static_cast<base::Datatype>(fields[2].cast<uint8_t>()),
+                              bytes(fields[3]), bytes(fields[4])});
+  }
+  return controls;
+}
 
 class PyExecutor {
  public:
@@ -232,6 +261,10 @@ class PyExecutor {
     std::sort(context->sorted_outputs.begin(), context->sorted_outputs.end());
     context->decoupled = decoupled;
     context_ = std::move(context);
+  }
+
+  void set_controls(const py::list& controls, bool batched) {
+    context_->executor->set_controls(controls_from(controls, batched));
   }
 
   // None: stopped, or the time is over (then `stopped` is false).
@@ -320,6 +353,8 @@ void bind_batch(py::module_& module) {
            "A BYTES output: an object array in wire form.")
       .def("scatter", &PyBatch::scatter, py::arg("outputs"), py::arg("whole"))
       .def("answer", &PyBatch::answer, py::arg("requests"), py::arg("responses"))
+      .def("reschedule", &PyBatch::reschedule,
+           "Gives back the requests that are to be executed once more.")
       .def("fail", &PyBatch::fail, py::arg("code"), py::arg("message"))
       .def("mark_input_end", &PyBatch::mark_input_end)
       .def("mark_output_start", &PyBatch::mark_output_start)
@@ -348,6 +383,9 @@ void bind_instance(py::module_& module) {
                     const std::string&, const std::vector<std::string>&, bool, uint64_t>(),
            py::arg("fds"), py::arg("regions"), py::arg("budget_bytes"), py::arg("instance_name"),
            py::arg("outputs"), py::arg("decoupled"), py::arg("max_unread") = 0)
+      .def("set_controls", &PyExecutor::set_controls, py::arg("controls"), py::arg("batched"),
+           "[(name, kind, datatype number, bytes when false, bytes when true)], before the first "
+           "batch; kinds as in ModelSequenceBatching.Control.")
       .def("next_batch", &PyExecutor::next_batch, py::arg("timeout_s") = py::none())
       .def("run_identity", &PyExecutor::run_identity, py::arg("pairs"), py::arg("execute_delay_ms"))
       .def(

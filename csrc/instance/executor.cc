@@ -172,7 +172,7 @@ bool Executor::admit(const Arrived& arrived, Batch* batch) {
   batch->output_start_ns = 0;
   for (const shm::Execute& record : arrived.requests) {
     RequestRef request = link_->make_request(record);
-    const base::Status status = request->resolve(*regions_);
+    const base::Status status = request->resolve(*regions_, controls_);
     if (!status.ok()) {
       link_->fail(*request, status);
       continue;

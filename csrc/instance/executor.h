@@ -54,6 +54,9 @@ class Executor {
   // `batch` is empty afterwards.
   void done(Batch* batch);
 
+  // The control tensors that each request gets; before the first batch.
+  void set_controls(Controls controls) { controls_ = std::move(controls); }
+
   void poll();
   // Before another response of a request that has sent some: until its client has taken enough of them, has gone, or we stop. From any
   // thread.
@@ -81,6 +84,7 @@ class Executor {
 
   std::shared_ptr<Link> link_;
   std::shared_ptr<const shm::PeerRegions> regions_;
+  Controls controls_;
   base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
   base::UniqueFd wake_;
   std::atomic<bool> stopping_ = false;

@@ -64,6 +64,17 @@ void Link::finish(Request& request) {
   channel_.send(shm::pack(record));
 }
 
+void Link::reschedule(Request& request) {
+  const std::lock_guard lock(mutex_);
+  if (request.answered()) return;
+  request.answered_.store(true, std::memory_order_release);
+  request.released_ = true;
+  shm::Release record;
+  record.flags = shm::kReschedule;
+  record.ticket = request.ticket();
+  channel_.send(shm::pack(record));
+}
+
 uint8_t Link::final_flags(Request& request) {
   request.answered_.store(true, std::memory_order_release);
   if (request.holds_ > 0) return shm::kFinal;

@@ -49,6 +49,8 @@ class Link : public std::enable_shared_from_this<Link> {
   void fail(Request& request, const base::Status& status, bool final = true);
   // Sends the final mark of a request whose responses were sent before (or that has none).
   void finish(Request& request);
+  // Gives the request back unanswered, to have it once more (iterative sequences).
+  void reschedule(Request& request);
   void send_batch_done(const shm::BatchDone& record);
   // Publishes what was sent; once per batch, or per response of a decoupled model.
   void flush();

@@ -2,6 +2,7 @@
 #include "instance/request.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -36,7 +37,7 @@ void Request::close() {
   link_.reset();
 }
 
-base::Status Request::resolve(const shm::PeerRegions& regions) {
+base::Status Request::resolve(const shm::PeerRegions& regions, const Controls& controls) {
   const shm::RegionRef* region = find_region(record_.submitter, regions);
   if (region == nullptr) {
     return base::unavailable("the memory of the request's sender is gone");
@@ -50,6 +51,7 @@ base::Status Request::resolve(const shm::PeerRegions& regions) {
     const base::Status resolved = resolve_input(entry, regions);
     if (!resolved.ok()) return resolved;
   }
+  if (!controls.specs.empty()) add_controls(controls);
   for (const shm::OutputEntry& entry : table_.outputs()) {
     if (entry.place != shm::Place::kRegion) {
       return base::unsupported(
@@ -58,6 +60,48 @@ base::Status Request::resolve(const shm::PeerRegions& regions) {
     }
   }
   return {};
+}
+
+void Request::add_controls(const Controls& controls) {
+  static constexpr int64_t kOnes[] = {1, 1};
+  control_bytes_.resize(controls.specs.size());
+  for (size_t index = 0; index < controls.specs.size(); ++index) {
+    const ControlSpec& spec = controls.specs[index];
+    std::vector<uint8_t>& bytes = control_bytes_[index];
+    write_control(spec, &bytes);
+    std::erase_if(inputs_, [&](const Input& input) { return input.name == spec.name; });
+    inputs_.push_back(Input{spec.name, spec.datatype, 0xffff,
+                            std::span(kOnes).first(controls.batched ? 2 : 1), bytes,
+                            shm::Location{}, true});
+  }
+}
+
+void Request::write_control(const ControlSpec& spec, std::vector<uint8_t>* bytes) const {
+  const auto flag = [&](uint8_t bit) {
+    *bytes = (record_.flags & bit) != 0 ? spec.when_true : spec.when_false;
+  };
+  switch (spec.kind) {
+    case ControlKind::kStart:
+      return flag(shm::kSequenceStart);
+    case ControlKind::kReady:
+      return flag(shm::kSequenceReady);
+    case ControlKind::kEnd:
+      return flag(shm::kSequenceEnd);
+    case ControlKind::kCorrelationId:
+      break;
+  }
+  const bool ready = (record_.flags & shm::kNullRequest) == 0;
+  if (spec.datatype == base::Datatype::kBytes) {
+    const std::string_view text = ready ? table_.correlation_text() : std::string_view();
+    const auto length = static_cast<uint32_t>(text.size());
+    bytes->resize(sizeof length + text.size());
+    std::memcpy(bytes->data(), &length, sizeof length);
+    std::copy(text.begin(), text.end(), bytes->begin() + sizeof length);
+  } else {  // the low bytes of the id, as many as the datatype has
+    const uint64_t id = ready ? table_.header().correlation_id : 0;
+    bytes->resize(std::min<size_t>(sizeof id, base::element_byte_size(spec.datatype)));
+    std::memcpy(bytes->data(), &id, bytes->size());
+  }
 }
 
 base::Status Request::resolve_input(const shm::TensorEntry& entry,
@@ -88,7 +132,8 @@ base::Status Request::resolve_input(const shm::TensorEntry& entry,
     }
   }
   inputs_.push_back(Input{name, entry.datatype, entry.index, shape, *bytes,
-                          shm::Location{entry.place, entry.region, entry.offset, entry.byte_size}});
+                          shm::Location{entry.place, entry.region, entry.offset, entry.byte_size},
+                          false});
   return {};
 }
 
@@ -118,6 +163,7 @@ bool Request::wants(std::string_view output) const {
 std::optional<shm::Location> Request::locate(const uint8_t* data, uint64_t size) const {
   const auto address = reinterpret_cast<uintptr_t>(data);
   for (const Input& input : inputs_) {
+    if (input.control) continue;
     const auto begin = reinterpret_cast<uintptr_t>(input.bytes.data());
     if (address < begin || address - begin > input.bytes.size()) continue;
     if (size > input.bytes.size() - (address - begin)) continue;

@@ -17,6 +17,7 @@
 
 #include "base/datatype.h"
 #include "base/status.h"
+#include "instance/controls.h"
 #include "shm/layout.h"
 #include "shm/peer.h"
 #include "shm/table.h"
@@ -39,6 +40,7 @@ struct Input {
   std::span<const int64_t> shape;
   std::span<const uint8_t> bytes;
   shm::Location location;  // of the same bytes, for answers by reference
+  bool control = false;    // made here: its bytes are in no region
 };
 
 // The product of the dimensions; nothing when one is negative or the product does not fit.
@@ -53,7 +55,7 @@ class Request {
 
   // Copies and checks the table, and finds every input's bytes. After an error the request can only
   // be failed.
-  base::Status resolve(const shm::PeerRegions& regions);
+  base::Status resolve(const shm::PeerRegions& regions, const Controls& controls = {});
 
   const shm::RequestView& table() const { return table_; }
   std::span<const Input> inputs() const { return inputs_; }
@@ -65,7 +67,8 @@ class Request {
 
   uint64_t ticket() const { return record_.ticket; }
   uint32_t batch_size() const { return record_.batch_size; }
-  uint8_t flags() const { return record_.flags; }
+  // What the client said of its sequence.
+  uint8_t flags() const { return record_.flags & (shm::kSequenceStart | shm::kSequenceEnd); }
   uint64_t deadline_ns() const { return record_.deadline_ns; }
   uint64_t timeout_us() const { return record_.timeout_us; }
   uint64_t priority() const { return record_.priority; }
@@ -82,6 +85,8 @@ class Request {
   friend class Link;
   friend class Hold;
 
+  void add_controls(const Controls& controls);
+  void write_control(const ControlSpec& spec, std::vector<uint8_t>* bytes) const;
   base::Status resolve_input(const shm::TensorEntry& entry, const shm::PeerRegions& regions);
   const shm::RegionRef* find_region(uint32_t peer, const shm::PeerRegions& regions);
   void open(std::shared_ptr<Link> link, const shm::Execute& record);
@@ -91,6 +96,7 @@ class Request {
   shm::Execute record_;
   shm::RequestView table_;
   std::vector<Input> inputs_;
+  std::vector<std::vector<uint8_t>> control_bytes_;
   std::vector<std::pair<uint32_t, shm::RegionRef>> regions_;  // keeps what the inputs lie in mapped
   std::atomic<bool> cancelled_ = false;
   std::atomic<bool> answered_ = false;

@@ -69,6 +69,12 @@ class ModelInfo:
         return [output["name"] for output in self.config.get("output", [])]
 
     @property
+    def control_names(self) -> list[str]:
+        """The control tensors of a model with sequences: inputs that no client sends."""
+        controls = self.config.get("sequence_batching", {}).get("control_input", [])
+        return [control["name"] for control in controls]
+
+    @property
     def instance_count(self) -> int:
         """Instances of all groups together, at least 1."""
         groups = self.config.get("instance_group", [])

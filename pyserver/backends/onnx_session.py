@@ -252,9 +252,10 @@ def _tensorrt_option(model: ModelInfo, key: str, value: str) -> dict[str, str]:
 def check_config(model: ModelInfo, session: Session) -> None:
     """Whether the config's inputs and outputs are the model's; Triton's texts."""
     inputs, outputs = model.config["input"], model.config["output"]
-    if len(inputs) < len(session.inputs):
+    expected = len(inputs) + len(model.control_names)
+    if expected < len(session.inputs):
         raise InvalidArgumentError(
-            f"unable to load model '{model.name}', configuration expects {len(inputs)} inputs,"
+            f"unable to load model '{model.name}', configuration expects {expected} inputs,"
             f" model provides {len(session.inputs)}"
         )
     for what, configured, own in (

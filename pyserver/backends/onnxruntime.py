@@ -98,7 +98,7 @@ class OnnxRuntimeInstance:
     def __init__(self, model: ModelInfo, session: Session) -> None:
         self._model = model
         self._session = session.native
-        names = {tensor["name"] for tensor in model.config["input"]}
+        names = {tensor["name"] for tensor in model.config["input"]} | set(model.control_names)
         self._inputs = [tensor for tensor in session.inputs if tensor.name in names]
         self._outputs = _outputs(model, session)
         tensors = [*self._inputs, *(output.tensor for output in self._outputs.values())]

@@ -133,6 +133,7 @@ class PythonInstance:
                 f"Python model '{self._name}' is using the decoupled mode and the execute function"
                 " must return None."
             )
+        batch.reschedule()
 
     def _call(self, requests: list[InferenceRequest]) -> list[InferenceResponse | None] | Any:
         return self._execute(requests)

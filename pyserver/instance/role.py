@@ -33,6 +33,7 @@ from pyserver.backends.interface import (
 )
 from pyserver.control.channel import ControlClosed, ControlSocket
 from pyserver.errors import InternalError, NotFoundError, ServerError
+from pyserver.instance.controls import control_tensors
 from pyserver.instance.process import set_name
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,9 @@ class InstanceRole:
             self._max_unread,
         )
         _close(list(attached.fds))
+        controls = control_tensors(model.config)
+        if controls:
+            executor.set_controls(controls, model.max_batch_size > 0)
         instance = loaded.make_instance(attached.info)
         return _Running(attached.info.name, instance, executor)
 
