@@ -58,6 +58,8 @@ class World {
       finish();
     } else if (choice == 15 && below(50) == 0) {
       die();
+    } else if (choice == 16 && below(10) == 0) {
+      expire();
     } else {
       ask_all();
       if (running_.empty() && policy_->queued() > 0) wait();
@@ -94,6 +96,22 @@ class World {
     now_ns_ = wake_ns;
     ask_all();
     ASSERT_NE(done(), before) << "woken for nothing";
+  }
+
+  // The same of what is given up or moved, whether instances are idle or not.
+  void expire() {
+    const uint64_t expiry_ns = policy_->expiry_ns();
+    if (expiry_ns == kNever || expiry_ns <= now_ns_) return;
+    const auto before = done();
+    now_ns_ = expiry_ns - 1;
+    policy_->drop_expired(now_ns_, &dropped_);
+    give_up();
+    ASSERT_EQ(done(), before) << "it expires before its time";
+    now_ns_ = expiry_ns;
+    policy_->drop_expired(now_ns_, &dropped_);
+    give_up();
+    ASSERT_NE(done(), before) << "nothing expires";
+    ASSERT_GT(policy_->expiry_ns(), now_ns_);
   }
 
   // What changes when a policy does anything.
