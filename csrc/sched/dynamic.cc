@@ -17,7 +17,7 @@ class Dynamic final : public Policy {
   explicit Dynamic(const PolicySettings& settings)
       : max_rows_(std::max<uint32_t>(1, settings.max_batch_size)),
         preferred_(settings.preferred_batch_sizes),
-        delay_ns_(settings.max_queue_delay_us * 1000),
+        delay_us_(settings.max_queue_delay_us),
         held_back_(settings.delay_scheduler),
         line_(settings) {
     if (preferred_.empty()) preferred_.push_back(max_rows_);
@@ -99,9 +99,9 @@ class Dynamic final : public Policy {
   // How many requests from the front go now.
   size_t decide(uint64_t now_ns) {
     if (pending_ == 0) return 0;
-    const uint64_t due_ns = oldest_ns_ + delay_ns_;
+    const uint64_t due_ns = after_us(oldest_ns_, delay_us_);
     const bool waited = now_ns >= due_ns;
-    if (preferred_pending_ > 0 && (delay_ns_ == 0 || !waited)) return preferred_pending_;
+    if (preferred_pending_ > 0 && (delay_us_ == 0 || !waited)) return preferred_pending_;
     if (full_ || rows_ >= largest_preferred_ || waited) return pending_;
     wake_ns_ = due_ns;
     return 0;
@@ -110,7 +110,7 @@ class Dynamic final : public Policy {
   const uint64_t max_rows_;
   std::vector<uint32_t> preferred_;
   uint64_t largest_preferred_ = 1;
-  const uint64_t delay_ns_;
+  const uint64_t delay_us_;
   uint64_t held_back_;  // nothing goes before so many are there; 0: over
 
   Levels line_;

@@ -46,9 +46,9 @@ bool Levels::push(Request* request, uint64_t now_ns) {
   if (policy.max_queue_size != 0 &&
       own.waiting.size() + own.delayed.size() >= policy.max_queue_size)
     return false;
-  const uint64_t timeout_ns = timeout_us(policy, *request) * 1000;
-  request->expires_ns = timeout_ns == 0 ? kNever : now_ns + timeout_ns;
-  if (timeout_ns != 0) expiries_.emplace(request->expires_ns, request);
+  const uint64_t timeout = timeout_us(policy, *request);
+  request->expires_ns = timeout == 0 ? kNever : after_us(now_ns, timeout);
+  if (request->expires_ns != kNever) expiries_.emplace(request->expires_ns, request);
   own.waiting.push_back(request);
   ++size_;
   return true;

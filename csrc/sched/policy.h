@@ -62,6 +62,11 @@ class Fifo {
 
 inline constexpr uint64_t kNever = UINT64_MAX;
 
+// `now_ns` and `us` later; a config may name any number, and what lies beyond the clock is never.
+constexpr uint64_t after_us(uint64_t now_ns, uint64_t us) {
+  return us > (kNever - now_ns) / 1000 ? kNever : now_ns + us * 1000;
+}
+
 // The engine's peer number of an instance.
 using InstanceId = uint32_t;
 

@@ -29,7 +29,7 @@ class SequenceDirect final : public Sequences {
       ++ready;
     }
     if (ready == 0) return;
-    const uint64_t due_ns = oldest_ns + settings_.max_queue_delay_us * 1000;
+    const uint64_t due_ns = after_us(oldest_ns, settings_.max_queue_delay_us);
     const double utilization =
         static_cast<double>(ready) / static_cast<double>(instance->slots.size());
     if (utilization < settings_.minimum_slot_utilization && now_ns < due_ns) {

@@ -68,7 +68,7 @@ void Sequences::add(Request* request, uint64_t now_ns, std::vector<Dropped>* dro
   if ((request->flags & shm::kSequenceEnd) != 0) unmap(sequence);
   if (!sequence->active) {
     if (request->timeout_us == 0) return;
-    const uint64_t expires_ns = now_ns + request->timeout_us * 1000;
+    const uint64_t expires_ns = after_us(now_ns, request->timeout_us);
     if (expires_ns >= sequence->backlog_expires_ns) return;
     backlog_expiries_.erase({sequence->backlog_expires_ns, sequence});
     sequence->backlog_expires_ns = expires_ns;
@@ -262,15 +262,15 @@ void Sequences::drop_expired(uint64_t now_ns, std::vector<Dropped>* dropped) {
              "timeout of the corresponding sequence has been expired", false, now_ns, dropped);
     close(sequence, now_ns);
   }
-  const uint64_t idle_ns = settings_.max_sequence_idle_us * 1000;
-  while (idle_.front != nullptr && idle_.front->idle_since_ns + idle_ns <= now_ns)
+  while (idle_.front != nullptr &&
+         after_us(idle_.front->idle_since_ns, settings_.max_sequence_idle_us) <= now_ns)
     close(idle_.front, now_ns);
 }
 
 uint64_t Sequences::expiry_ns() const {
   const uint64_t backlog_ns = backlog_expiries_.empty() ? kNever : backlog_expiries_.begin()->first;
   if (idle_.front == nullptr) return backlog_ns;
-  return std::min(backlog_ns, idle_.front->idle_since_ns + settings_.max_sequence_idle_us * 1000);
+  return std::min(backlog_ns, after_us(idle_.front->idle_since_ns, settings_.max_sequence_idle_us));
 }
 
 // --- batches ---

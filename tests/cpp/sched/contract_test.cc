@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -57,8 +58,11 @@ class World {
       finish();
     } else if (choice == 15 && below(50) == 0) {
       die();
+    } else if (choice == 16 && below(10) == 0) {
+      expire();
     } else {
       ask_all();
+      if (running_.empty() && policy_->queued() > 0) wait();
     }
     check_books();
   }
@@ -68,10 +72,7 @@ class World {
     for (int turn = 0; turn < 100'000 && policy_->queued() > 0; ++turn) {
       while (!running_.empty()) finish();
       ask_all();
-      if (policy_->queued() == 0 || !running_.empty()) continue;
-      const uint64_t wake_ns = std::min(policy_->wake_ns(), policy_->expiry_ns());
-      ASSERT_NE(wake_ns, kNever) << policy_->queued() << " requests wait for nothing";
-      now_ns_ = wake_ns;
+      if (policy_->queued() > 0 && running_.empty()) wait();
     }
     EXPECT_EQ(policy_->queued(), 0u);
     EXPECT_EQ(policy_->any(), nullptr);
@@ -83,6 +84,42 @@ class World {
     InstanceId instance;
     std::vector<Member> members;
   };
+
+  // With every instance idle and nothing to run now, something happens at the time that the policy names, and not before.
+  void wait() {
+    const uint64_t wake_ns = std::min(policy_->wake_ns(), policy_->expiry_ns());
+    ASSERT_NE(wake_ns, kNever) << policy_->queued() << " requests wait for nothing";
+    const auto before = done();
+    now_ns_ = wake_ns - 1;
+    ask_all();
+    ASSERT_EQ(done(), before) << "it happens before its time";
+    now_ns_ = wake_ns;
+    ask_all();
+    ASSERT_NE(done(), before) << "woken for nothing";
+  }
+
+  // The same of what is given up or moved, whether instances are idle or not.
+  void expire() {
+    const uint64_t expiry_ns = policy_->expiry_ns();
+    if (expiry_ns == kNever || expiry_ns <= now_ns_) return;
+    const auto before = done();
+    now_ns_ = expiry_ns - 1;
+    policy_->drop_expired(now_ns_, &dropped_);
+    give_up();
+    ASSERT_EQ(done(), before) << "it expires before its time";
+    now_ns_ = expiry_ns;
+    policy_->drop_expired(now_ns_, &dropped_);
+    give_up();
+    ASSERT_NE(done(), before) << "nothing expires";
+    ASSERT_GT(policy_->expiry_ns(), now_ns_);
+  }
+
+  // What changes when a policy does anything.
+  std::tuple<uint64_t, uint64_t, size_t, size_t> done() const {
+    const auto delayed = std::count_if(queued_.begin(), queued_.end(),
+                                       [](const auto& one) { return one.first->delayed; });
+    return {served_, given_up_, policy_->live_sequences(), static_cast<size_t>(delayed)};
+  }
 
   uint64_t below(uint64_t limit) { return random_() % limit; }
 
@@ -109,6 +146,8 @@ class World {
     ++added_;
     queued_[request] = ++number_;
     policy_->add(request, now_ns_, &dropped_);
+    if (request->queued) waiting_[request->level].emplace(number_, request);
+    sequence_of_[request] = request->sequence;
     give_up();
   }
 
@@ -176,7 +215,6 @@ class World {
   void start(InstanceId instance, std::vector<Member> batch) {
     uint64_t rows = 0;
     const Request* first = nullptr;
-    std::map<uint64_t, uint64_t> last_of_level;
     for (const Member& member : batch) {
       rows += member.request == nullptr ? 1 : member.request->rows();
       if (member.request == nullptr) continue;
@@ -189,10 +227,11 @@ class World {
         ASSERT_NE(member.generation, 0u);
         ASSERT_TRUE(in_flight_.insert({instance, member.slot}).second)
             << "a slot executes two steps at once";
-      } else if (!request->delayed) {
-        uint64_t& last = last_of_level[request->level];
-        ASSERT_LT(last, queued_[request]) << "first in, first out";
+        uint64_t& last = last_step_[sequence_of_.at(request)];
+        ASSERT_LT(last, queued_[request]) << "the steps of a sequence in their order";
         last = queued_[request];
+      } else {
+        expect_its_turn(*request);
       }
       forget(request);
       ++served_;
@@ -200,6 +239,22 @@ class World {
     ASSERT_NE(first, nullptr) << "a batch of nothing";
     ASSERT_TRUE(batch.size() == 1 || rows <= kMaxBatchSize);
     running_.push_back({instance, std::move(batch)});
+  }
+
+  // Nothing that should go before it is still queued: a higher level, or an earlier one of its level.
+  void expect_its_turn(const Request& request) {
+    for (const auto& [level, numbers] : waiting_) {
+      if (level > request.level) break;
+      for (const auto& [number, other] : numbers) {
+        if (other == &request) break;
+        ASSERT_EQ(level, request.level) << "a higher level waits";
+        ASSERT_TRUE(other->delayed) << "first in, first out";
+      }
+    }
+    if (!request.delayed) return;
+    for (const auto& [number, other] : waiting_[request.level]) {
+      ASSERT_TRUE(other->delayed) << "one that is in time waits";
+    }
   }
 
   void give_up() {
@@ -214,7 +269,10 @@ class World {
     dropped_.clear();
   }
 
-  void forget(Request* request) { queued_.erase(request); }
+  void forget(Request* request) {
+    waiting_[request->level].erase(queued_.at(request));
+    queued_.erase(request);
+  }
 
   void check_books() {
     ASSERT_EQ(policy_->queued(), queued_.size());
@@ -228,7 +286,12 @@ class World {
   uint64_t now_ns_ = 1;
   std::deque<Request> storage_;
   std::vector<Request*> free_;
-  std::unordered_map<Request*, uint64_t> queued_;  // and the number of its arrival
+  std::unordered_map<Request*, uint64_t> queued_;             // and the number of its arrival
+  std::map<uint64_t, std::map<uint64_t, Request*>> waiting_;  // by level and number
+  // An id may be used again while steps of its ended sequence still wait, so order is kept by sequence, not by id.
+  std::unordered_map<const Request*, const Sequence*> sequence_of_;
+  std::unordered_map<const Sequence*, uint64_t>
+      last_step_;  // the number of the last that was served
   std::vector<InstanceId> instances_;
   std::vector<Running> running_;
   std::set<std::pair<InstanceId, uint32_t>> in_flight_;  // slots

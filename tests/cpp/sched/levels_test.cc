@@ -172,6 +172,14 @@ const std::vector<ScriptRow> kRows = {
      with(batches(8, 100), kReject50),
      "A@0s1 B@30s2",
      {"10: w100 e50", "50: !A w130 e80"}},
+    {"a_timeout_beyond_the_clock_is_never",
+     with(batches(8, 100), {false, UINT64_MAX, false, 0}),
+     "A@5",
+     {"6: w105", "105: A"}},
+    {"a_delay_beyond_the_clock_is_never",
+     with(batches(2, UINT64_MAX), kReject50),
+     "A@5 B@70 C@71",
+     {"6: e55", "55: !A", "71: BC"}},
     {"timeouts_by_level",
      with(with(levels(2, 2, 8, 200), kReject50), 1, {false, 20, false, 0}),
      "A@0p1 B@0p2",
@@ -253,11 +261,30 @@ const std::vector<ScriptRow> kRows = {
     {"timeouts_of_a_model_without_batches", with(batches(0), kReject50), "A@0 B@40", {"60: B !A"}},
 };
 
+// Of these things the policy without batches knows the size of its queue only.
+const std::vector<ScriptRow> kDirectRows = {
+    {"first_in_first_out", batches(8), "A@0 B@1 C@2", {"2: A B C"}},
+    {"priority_means_nothing", levels(3, 2, 8), "A@0p3 B@0p2 C@0p1", {"0: A B C"}},
+    {"a_full_queue_refuses", with(batches(8), kTwo), "A@0 B@0 C@0", {"0: A B !C"}},
+    {"room_again_after_a_batch", with(batches(8), kTwo), "A@0 B@0 C@5", {"0: A B", "5: C"}},
+    {"room_again_after_a_cancellation", with(batches(8), kTwo), "A@0 B@0 -A@1 C@2", {"2: B C"}},
+    {"a_cancelled_request_is_passed_over", batches(8), "A@0 B@0 C@0 -B@1", {"1: A C"}},
+    {"cancelling_all", batches(8), "A@0 -A@1", {"1:"}},
+    {"it_names_no_times", batches(8, 100), "A@0t10", {"0: A", "50:"}},
+};
+
 class LevelsTable : public testing::TestWithParam<ScriptRow> {};
 
 TEST_P(LevelsTable, SaysWhatItMust) { expect_script("dynamic", GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Rows, LevelsTable, testing::ValuesIn(kRows),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+class DirectTable : public testing::TestWithParam<ScriptRow> {};
+
+TEST_P(DirectTable, SaysWhatItMust) { expect_script("direct", GetParam()); }
+
+INSTANTIATE_TEST_SUITE_P(Rows, DirectTable, testing::ValuesIn(kDirectRows),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Levels, RefusalsHaveTritonsTexts) {
