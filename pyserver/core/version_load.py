@@ -72,6 +72,7 @@ class VersionLoad:
         progress = asyncio.create_task(self._tell_progress())
         process: InstanceProcess | None = None
         try:
+            self._warn_of_what_is_not_there()
             info = self._backend_info()
             process = self._served.open_process()
             loaded = await self._load(process, info)
@@ -87,6 +88,24 @@ class VersionLoad:
             time.monotonic() - self._began_s,
         )
         return self._served, loaded
+
+    def _warn_of_what_is_not_there(self) -> None:
+        config = self._source.config.message
+        asked = {
+            "model_warmup": bool(config.model_warmup),
+            "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
+            "response_cache": config.response_cache.enable,
+            "sequence_batching.state": bool(config.sequence_batching.state),
+            "batch_input": bool(config.batch_input),
+            "batch_output": bool(config.batch_output),
+        }
+        for field, there in asked.items():
+            if there:
+                log.warning(
+                    "model '%s' sets %s, which is not part of this version and has no effect",
+                    config.name,
+                    field,
+                )
 
     def _backend_info(self) -> BackendInfo:
         config = self._source.config.message
