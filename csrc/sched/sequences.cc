@@ -47,7 +47,7 @@ bool Sequences::refuse(const Request& request, const Sequence* known, std::vecto
                    settings_.model +
                    "' must specify the START flag on the first request of the sequence");
   }
-  if (known == nullptr && stopping_) {
+  if (stopping_ && (known == nullptr || start)) {
     return say(base::Code::kUnavailable,
                "Server is stopping, scheduler for model has stopped accepting new inference "
                "requests");
@@ -293,7 +293,7 @@ void Sequences::give(Instance* instance, Sequence* sequence, uint64_t now_ns,
                      std::vector<Member>* batch) {
   Request* request = sequence->first();
   if (sequence->head == request) {
-    sequence->head = nullptr;  // the policy has taken it out of its batcher
+    sequence->head = nullptr;  // the policy has taken it out of where ready() put it
   } else {
     sequence->queue.remove(request);
   }

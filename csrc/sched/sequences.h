@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "sched/policy.h"
+#include "sched/slot_set.h"
 
 namespace pyserver::sched {
 
@@ -78,7 +79,10 @@ class Sequences : public Policy {
     bool executing = false;
     uint64_t wake_ns = kNever;
     std::vector<Slot> slots;
-    std::unique_ptr<Policy> batcher;  // of the policy that has one
+    std::unique_ptr<Policy> batcher;  // oldest
+    SlotSet ready;                    // direct: the slots whose sequence has a head
+    uint64_t oldest_ns = kNever;      // direct: the first of the heads' arrivals, where known
+    bool oldest_known = true;
   };
 
   // The front of the sequence's queue may run in its instance from now on.
