@@ -239,6 +239,7 @@ std::shared_ptr<Tensor> InferenceRequest::input(std::string_view name) {
 
 std::vector<std::string> InferenceRequest::requested_output_names() const {
   const shm::RequestView& table = request_->table();
+  if (request_->null_request()) return {};
   if (table.outputs().empty()) return context_->sorted_outputs;
   std::vector<std::string> names;
   for (const shm::OutputEntry& entry : table.outputs()) names.emplace_back(table.text(entry.name));
@@ -247,6 +248,7 @@ std::vector<std::string> InferenceRequest::requested_output_names() const {
 
 py::object InferenceRequest::correlation_id() const {
   const shm::RequestView& table = request_->table();
+  if (request_->null_request()) return py::int_(0);
   if (!table.correlation_text().empty()) return py::cast(table.correlation_text());
   return py::int_(table.header().correlation_id);
 }
@@ -254,6 +256,7 @@ py::object InferenceRequest::correlation_id() const {
 py::dict InferenceRequest::parameters() const {
   py::dict made;
   const shm::RequestView& table = request_->table();
+  if (request_->null_request()) return made;
   for (const shm::ParameterEntry& entry : table.parameters()) {
     const shm::Parameter parameter = table.parameter(entry);
     made[py::str(parameter.key)] =

@@ -82,7 +82,10 @@ class InferenceRequest {
   const std::vector<std::shared_ptr<Tensor>>& inputs();
   std::shared_ptr<Tensor> input(std::string_view name);
   std::vector<std::string> requested_output_names() const;
-  std::string request_id() const { return std::string(request_->table().request_id()); }
+  // A null request has no id, no correlation id and no parameters of its own, and nobody wants its outputs.
+  std::string request_id() const {
+    return request_->null_request() ? std::string() : std::string(request_->table().request_id());
+  }
   pybind11::object correlation_id() const;
   pybind11::dict parameters() const;
   bool is_cancelled() const;

@@ -90,7 +90,7 @@ void Request::write_control(const ControlSpec& spec, std::vector<uint8_t>* bytes
     case ControlKind::kCorrelationId:
       break;
   }
-  const bool ready = (record_.flags & shm::kNullRequest) == 0;
+  const bool ready = !null_request();
   if (spec.datatype == base::Datatype::kBytes) {
     const std::string_view text = ready ? table_.correlation_text() : std::string_view();
     const auto length = static_cast<uint32_t>(text.size());

@@ -65,6 +65,8 @@ class Request {
   // Where the bytes [data, data + size) lie if they are part of an input of this request.
   std::optional<shm::Location> locate(const uint8_t* data, uint64_t size) const;
 
+  // It fills the slot of a sequence that has nothing to run: only its tensors' shapes mean anything.
+  bool null_request() const { return (record_.flags & shm::kNullRequest) != 0; }
   uint64_t ticket() const { return record_.ticket; }
   uint32_t batch_size() const { return record_.batch_size; }
   // What the client said of its sequence.
