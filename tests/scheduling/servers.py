@@ -6,6 +6,7 @@ PYSERVER_WIRE_TARGET=triton runs the scenarios against the real Triton instead.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class SchedulingServers:
         return name in self._running and self._running[name][0].running()
 
     def _start(self, name: str) -> tuple[ServerProcess, Driver]:
-        folder = self._folder / name
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._folder))
         repository, reports = lay_out(folder, self._models)
         log = folder / "server.log"
         kind = _Triton if self._target == "triton" else _Pyserver
@@ -114,9 +115,10 @@ class SchedulingServers:
 
     def stop(self) -> dict[str, int]:
         """Stop all by SIGTERM; the exit codes by name."""
-        codes = {}
-        for name, (server, driver) in self._running.items():
-            driver.close()
-            codes[name] = server.stop()
-        self._running.clear()
-        return codes
+        return {name: self.stop_one(name) for name in tuple(self._running)}
+
+    def stop_one(self, name: str) -> int:
+        """The next who asks for it gets another one."""
+        server, driver = self._running.pop(name)
+        driver.close()
+        return server.stop()

@@ -29,7 +29,10 @@ def _ids(name: str, model_name: str, *ids: int | str) -> Scenario:
     return Scenario(
         f"ids: {name}",
         (model_name,),
-        tuple(only(each, f"{str(each)[:20]} {type(each).__name__} {len(str(each))}", wait=True) for each in ids),
+        tuple(
+            only(each, f"{str(each)[:20]} {type(each).__name__} {len(str(each))}", wait=True)
+            for each in ids
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from tests.scheduling.repository import ensemble, model, step, tensors
 from tests.scheduling.steps import (
@@ -19,7 +20,7 @@ from tests.scheduling.steps import (
     Unload,
     Wait,
 )
-from tests.scheduling.table_dynamic import batches_of, sends, while_held, wide
+from tests.scheduling.table_dynamic import batches_of, sends, while_held
 from tests.scheduling.table_sequence import DIRECT, first, last, sequences
 
 
@@ -179,68 +180,70 @@ def _cached(name: str, models: tuple[str, ...], *steps: Step) -> Scenario:
     return Scenario(f"cache: {name}", models, steps, server="cached", fresh=True)
 
 
-_ASKED_TWICE = (
-    Send("a", wait=True),
-    Send("b", wait=True),
-    Send("c", inputs=wide(2), wait=True),
-    Send("d", wait=True, over_http=True),
-)
+def _ask(name: str, value: int, **more: Any) -> Send:
+    """The cache outlives its models, so each scenario asks for values of its own."""
+    return Send(name, inputs={"X": [[value]]}, wait=True, **more)
+
+
+def _asked_twice(value: int) -> tuple[Send, ...]:
+    return (
+        _ask("a", value),
+        _ask("b", value),
+        Send("c", inputs={"X": [[value, value]]}, wait=True),
+        _ask("d", value, over_http=True),
+    )
+
+
 _CACHED = (
-    _cached("asked twice", ("cached",), *_ASKED_TWICE, Statistics("cached")),
-    _cached("dynamic batches", ("cached_batches",), *_ASKED_TWICE, Statistics("cached_batches")),
+    _cached("asked twice", ("cached",), *_asked_twice(100), Statistics("cached")),
+    _cached(
+        "dynamic batches", ("cached_batches",), *_asked_twice(110), Statistics("cached_batches")
+    ),
     _cached(
         "errors are not kept",
         ("cached",),
-        Send("fail", wait=True),
-        Send("b", wait=True),
-        Send("c", wait=True),
-        Statistics("cached"),
+        *(_ask("fail", 120), _ask("b", 120), _ask("c", 120), Statistics("cached")),
     ),
     _cached(
         "parameters, ids and priorities do not count",
         ("cached",),
-        Send("a", parameters={"word": "yes"}, wait=True),
-        Send("b", parameters={"word": "no"}, priority=1, timeout_us=7_000_000, wait=True),
+        _ask("a", 130, parameters={"word": "yes"}),
+        _ask("b", 130, parameters={"word": "no"}, priority=1, timeout_us=7_000_000),
         Statistics("cached"),
     ),
     _cached(
         "equal bytes in another shape",
         ("cached",),
-        Send("a", inputs={"X": [[1, 2]]}, wait=True),
-        Send("b", inputs={"X": [[1], [2]]}, wait=True),
+        Send("a", inputs={"X": [[141, 142]]}, wait=True),
+        Send("b", inputs={"X": [[141], [142]]}, wait=True),
         Statistics("cached"),
+    ),
+    _cached(
+        "two models do not share",
+        ("cached", "cached_batches"),
+        *(_ask("a", 150), _ask("b", 150, model="cached_batches"), Statistics("cached_batches")),
     ),
     _cached(
         "an ensemble as a whole",
         ("cached_whole", "uncached"),
-        Send("a", wait=True),
-        Send("b", wait=True),
-        Statistics("cached_whole"),
-        Statistics("uncached"),
+        *(_ask("a", 160), _ask("b", 160), Statistics("cached_whole"), Statistics("uncached")),
     ),
     _cached(
         "a step of an ensemble",
         ("cached_steps", "cached", "uncached"),
-        Send("a", wait=True),
-        Send("b", wait=True),
-        Statistics("cached_steps"),
-        Statistics("cached"),
+        *(_ask("a", 170), _ask("b", 170), Statistics("cached_steps"), Statistics("cached")),
     ),
     _cached(
-        "gone with the model",
+        "it outlives the model",
         ("cached",),
-        Send("a", wait=True),
-        Unload("cached"),
-        Load("cached"),
-        Send("b", wait=True),
-        Statistics("cached"),
+        *(_ask("a", 180), Unload("cached"), Load("cached"), _ask("b", 180), Statistics("cached")),
     ),
     _cached("not for sequences", (), Load("cached_sequence"), Index("cached_sequence")),
     _cached("not for decoupled models", (), Load("cached_decoupled"), Index("cached_decoupled")),
     Scenario(
         "cache: none in this server",
         ("cached",),
-        (Send("a", wait=True), Send("b", wait=True), Statistics("cached")),
+        (_ask("a", 190), _ask("b", 190), Statistics("cached")),
         fresh=True,
     ),
 )
@@ -265,7 +268,7 @@ _RATED = (
         Wait(),
     ),
     _limited("too much is asked for", (), Load("rated_3"), Index("rated_3")),
-    _limited("a resource that no flag names", ("rated_other",), Send("a", wait=True)),
+    _limited("a resource that no flag names", (), Load("rated_other"), Index("rated_other")),
     _limited(
         "a global resource of the same name",
         (),
@@ -275,7 +278,7 @@ _RATED = (
         Unload("rated_1"),
         Unload("rated_global"),
     ),
-    _limited("a global resource", ("rated_all_global",), Send("a", wait=True)),
+    _limited("a global resource", (), Load("rated_all_global"), Index("rated_all_global")),
 )
 
 SCENARIOS = (*(_warmed(each.name) for each in _WARMED), *_STATISTICS, *_CACHED, *_RATED)

@@ -16,9 +16,11 @@ import triton_python_backend_utils as pb_utils
 HELD_AT_MOST_S = 30
 
 
-def plain(values):
-    """An array as JSON has it."""
-    return [v.decode() if isinstance(v, bytes) else v for v in values.tolist()]
+def plain(value):
+    """An array's lists as JSON has them."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 class TritonPythonModel:
@@ -58,7 +60,10 @@ class TritonPythonModel:
         for name in self._inputs + self._controls:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is not None:
-                seen[name] = plain(tensor.as_numpy())
+                values = tensor.as_numpy()
+                # A null request of a sequence batcher has no id, and whatever lay in the memory.
+                null = not request.request_id() and self._controls and name in self._inputs
+                seen[name] = {"shape": values.shape} if null else plain(values.tolist())
         if "told" in self._parameters:
             seen["correlation_id"] = request.correlation_id()
             seen["flags"] = request.flags()
