@@ -8,6 +8,8 @@ from typing import Any
 
 # Python's frames behind an exception's text name files and lines of one installation.
 _TRACEBACK = re.compile(r"\n\nAt:\n.*", re.DOTALL)
+# A Python object that is printed in an error's text.
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _REPOSITORY = re.compile(r"/\S*/models/")
 
 
@@ -18,7 +20,8 @@ def stable(value: Any) -> Any:
     if isinstance(value, list):
         return [stable(each) for each in value]
     if isinstance(value, str):
-        return _REPOSITORY.sub("<models>/", _TRACEBACK.sub("", value))
+        text = _ADDRESS.sub("<address>", _TRACEBACK.sub("", value))
+        return _REPOSITORY.sub("<models>/", text)
     return value
 
 

@@ -25,6 +25,7 @@ MODELS = (
     model("queue_2", _policy("max_queue_size: 2"), batch=1),
     model("queue_2_of_4", _policy("max_queue_size: 2")),
     model("rejects", _policy(_LIMIT), batch=1),
+    model("rejects_8", _policy(_LIMIT), batch=8),
     model("rejects_wide", _policy(_LIMIT, _LATE), batch=8),
     model("delays", _policy(f"timeout_action: DELAY {_LIMIT}"), batch=1),
     model("delays_wide", _policy(f"timeout_action: DELAY {_LIMIT}"), batch=4),
@@ -80,14 +81,14 @@ SCENARIOS = (
             *sends(4),
             Send("short", timeout_us=100_000),
             Send("long", timeout_us=30_000_000),
-            Send("none"),
+            Send("plain"),
             Sleep(300),
         ),
     ),
     Scenario(
         "queue: the request's time-out is longer",
         ("overrides",),
-        while_held(*sends(4), Send("long", timeout_us=30_000_000), Send("none"), Sleep(900)),
+        while_held(*sends(4), Send("long", timeout_us=30_000_000), Send("plain"), Sleep(900)),
     ),
     Scenario(
         "queue: no default time-out to override",
@@ -137,7 +138,7 @@ SCENARIOS = (
     ),
     _delayed(
         "queue: rejected when looked at",
-        "rejects",
+        "rejects_8",
         *sends(3),
         Sleep(300),
         Answered(),

@@ -69,7 +69,6 @@ MODELS = (
         sequences(_oldest(8, "preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 700000")),
         batch=4,
     ),
-    model("candidates_of_8", sequences(_oldest(8)), batch=4),
     model("candidates_idle", sequences(_oldest(1), idle_us=300_000), batch=2),
     model(
         "iterates",
@@ -353,16 +352,6 @@ _DELAYED = (
         "delayed: sequences in their slots",
         "slots_3",
         *(first(1), next_of(1), first(2), last(1), last(2), only(3), Wait()),
-    ),
-    _queued(
-        "delayed: oldest sequences share batches",
-        "candidates_of_8",
-        *(*(only(sequence) for sequence in (1, 2, 3, 4, 5)), first(6), last(6), Wait()),
-    ),
-    _queued(
-        "delayed: oldest, preferred size",
-        "candidates_8",
-        *(*(only(sequence) for sequence in (1, 2, 3, 4, 5, 6, 7)), Wait()),
     ),
     _queued(
         "backlogged: sequences in slots and in the backlog",
