@@ -35,4 +35,180 @@ def _replaced(value: Any, parts: Mapping[tuple[str | int, ...], Any]) -> Any:
     return kept if isinstance(value, dict) else [kept[index] for index in sorted(kept)]
 
 
-DIFFERING: dict[str, Differing] = {}
+_COUNTS = ("compute_input", "compute_infer", "compute_output")
+
+
+def _statistics(model: str, **counts: int) -> list[Any]:
+    """Statistics of a model that has been asked: `success`, `executed`, and cache's hits and
+    misses. Batches had one row.
+    """
+
+    def count(name: str) -> dict[str, str]:
+        return {"count": str(counts[name])} if counts.get(name) else {}
+
+    executed = {name: count("executed") for name in _COUNTS}
+    found: dict[str, Any] = {"name": model, "version": "1"}
+    if counts.get("executed"):
+        found |= {
+            "inference_count": str(counts["inferences"]),
+            "execution_count": str(counts["executed"]),
+        }
+    found["inference_stats"] = {
+        "success": count("success"),
+        "fail": {},
+        "queue": count("success"),
+        **executed,
+        "cache_hit": count("cache_hit"),
+        "cache_miss": count("cache_miss"),
+    }
+    return [found]
+
+
+_WARMED = ("zero", "file", "rows", "twice", "flat batch", "batched", "instances", "sequence")
+_WARM_UPS = {
+    f"warm-up: {name}": Differing(
+        "spec 5.7: warm-up does not appear in statistics; in the recorded server it does",
+        {("notes", 2, "said"): _statistics(f"warm_{name.replace(' ', '_')}")},
+    )
+    for name in _WARMED
+}
+
+
+def _seen(name: str, corrid: Any) -> list[Any]:
+    controls = {"START": [[1]], "READY": [[1]], "END": [[1]]}
+    return [{"id": name, "X": [[1]], **controls, "CORRID": [[corrid]]}]
+
+
+_ANSWER = {"outputs": {"OUT": [[2]]}}
+_LONGEST = "x" * 128
+_TEXTS = {
+    "one str 3": "one",
+    "7 str 1": "7",
+    "mit Umlaut ä str 12": "mit Umlaut ä",
+    f"{_LONGEST[:20]} str 128": _LONGEST,
+}
+
+
+def _other_type(name: str, given: str, model: str, wanted: str) -> dict[str, str]:
+    return {
+        "status": "INVALID_ARGUMENT",
+        "error": f"[request id: {name}] sequence batching control 'CORRID' data-type is "
+        f"'{given}', but model '{model}' expects '{wanted}'",
+    }
+
+
+_BYTES_OF_IDS = (
+    "spec 5.3: a string id is one element of CORRID, and its type must be the control's; the "
+    "recorded server takes what lies in memory behind a short string for a second element"
+)
+_IDS = {
+    "ids: strings": Differing(
+        _BYTES_OF_IDS,
+        {
+            **{("answers", name): _ANSWER for name in _TEXTS},
+            ("batches", "id_string"): [_seen(*each) for each in _TEXTS.items()],
+        },
+    ),
+    "ids: strings where numbers are wanted": Differing(
+        _BYTES_OF_IDS,
+        {
+            **{
+                ("answers", name): _other_type(name, "BYTES", "id_uint64", "UINT64")
+                for name in ("one str 3", "7 str 1")
+            },
+            ("batches",): None,
+        },
+    ),
+    "ids: numbers where strings are wanted": Differing(
+        _BYTES_OF_IDS,
+        {("answers", "7 int 1"): _other_type("7 int 1", "UINT64", "id_string", "BYTES")},
+    ),
+    "ids: over HTTP": Differing(
+        _BYTES_OF_IDS,
+        {
+            ("answers", "web starts"): _ANSWER,
+            ("answers", "web goes on"): _ANSWER,
+            ("answers", "web ends"): _ANSWER,
+            ("batches", "id_string"): [
+                [
+                    {
+                        "id": f"web {word}",
+                        "X": [[1]],
+                        "START": [[start]],
+                        "READY": [[1]],
+                        "END": [[end]],
+                        "CORRID": [["web"]],
+                    }
+                ]
+                for word, start, end in (("starts", 1, 0), ("goes on", 0, 0), ("ends", 0, 1))
+            ],
+        },
+    ),
+}
+
+_NO_SEQUENCE = {"sequence_end": False, "sequence_id": 0, "sequence_start": False}
+_SEQUENCE_77 = {"sequence_end": True, "sequence_id": 77, "sequence_start": True}
+
+
+def _two(name: str, **told: Any) -> list[Any]:
+    """The batch that step `two` of the ensemble `chain` sees."""
+    seen = {"id": name, "X": [[2]], "correlation_id": 0, "flags": 0, "timeout": 0}
+    return [[{**seen, "parameters": {}, "outputs": ["OUT"], **told}]]
+
+
+_PARAMETERS = "the recorded Python backend has no parameters of responses; the newer line has"
+_ENSEMBLES = {
+    "ensemble: parameters of a step's response": Differing(
+        f"{_PARAMETERS}, and an ensemble forwards none but a sequence's (spec 5.4)",
+        {
+            ("answers", "parameters@one"): {
+                "outputs": {"OUT": [[3]]},
+                "parameters": _NO_SEQUENCE,
+            },
+            ("answers", "parameters@two"): {
+                "outputs": {"OUT": [[3]]},
+                "parameters": _NO_SEQUENCE,
+            },
+            ("batches", "two"): [*_two("parameters@one"), *_two("parameters@two")],
+        },
+    ),
+    "ensemble: a step's response names a sequence": Differing(
+        f"{_PARAMETERS}, and a sequence's are what the next steps are told (spec 5.4)",
+        {
+            ("answers", "sequence@one"): {
+                "outputs": {"OUT": [[3]]},
+                "parameters": _SEQUENCE_77,
+            },
+            ("batches", "two"): _two("sequence@one", correlation_id=77, flags=3),
+        },
+    ),
+    "ensemble: cancelled between its steps": Differing(
+        "spec 5.10: a cancelled request is dropped between an ensemble's steps; the recorded "
+        "server executes the next step",
+        {("batches", "two"): None},
+    ),
+}
+_CACHE = {
+    "cache: equal bytes in another shape": Differing(
+        "spec 5.6: the key covers shapes and datatypes; the recorded server's does not, and it "
+        "gives an answer of the wrong shape",
+        {
+            ("answers", "b", "outputs", "OUT"): [[142], [143]],
+            ("batches", "cached"): [
+                [{"id": "a", "X": [[141, 142]]}],
+                [{"id": "b", "X": [[141], [142]]}],
+            ],
+            ("notes", 0, "said"): [
+                {
+                    **_statistics("cached", success=2, executed=2, inferences=3, cache_miss=2)[0],
+                    "batch_stats": [
+                        {"batch_size": str(size), **{name: {"count": "1"} for name in _COUNTS}}
+                        for size in (1, 2)
+                    ],
+                }
+            ],
+        },
+    ),
+}
+
+DIFFERING: dict[str, Differing] = {**_WARM_UPS, **_IDS, **_ENSEMBLES, **_CACHE}
