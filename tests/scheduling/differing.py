@@ -188,6 +188,170 @@ _ENSEMBLES = {
         {("batches", "two"): None},
     ),
 }
+_FINAL = {"outputs": {}, "parameters": {"triton_final_response": True}}
+
+
+def _streamed(*values: int) -> list[Any]:
+    """The answers of a decoupled ensemble, and the end of them."""
+    parameters = {**_NO_SEQUENCE, "triton_final_response": False}
+    answers = [{"outputs": {"OUT": [value]}, "parameters": parameters} for value in values]
+    return [*answers, _FINAL]
+
+
+_FLAGS_ONLY = "spec 5.4: after its answers a decoupled ensemble sends a final one of flags only"
+_STREAMS = {
+    "ensemble: decoupled, one answer": Differing(_FLAGS_ONLY, {("answers", "a"): _streamed(2)}),
+    "ensemble: decoupled, three answers": Differing(
+        _FLAGS_ONLY, {("answers", "a"): _streamed(4, 14, 24)}
+    ),
+}
+_INPUTS = {
+    "ensemble: optional inputs": Differing(
+        "only the number of inputs is checked there, so the ensemble meets the missing one",
+        {
+            ("answers", "other", "error"): "[request id: other] expected number of inputs between "
+            "1 and 2 but got 1 inputs for model 'optional_inputs'. Got input(s) ['Y'], but missing "
+            "required input(s) ['X']. Please provide all required input(s)."
+        },
+    ),
+}
+
+
+def _circle(name: str, names: str) -> Differing:
+    text = f"circular dependency between ensembles: {names}"
+    return Differing(
+        "the whole circle is named; the recorded server leaves out its middle, and says nothing of "
+        "an ensemble of the circle that is asked for later",
+        {
+            ("notes", 0, "said"): f"INVALID_ARGUMENT: load failed for model '{name}': {text}\n",
+        },
+    )
+
+
+_CIRCLES = {
+    "loading: circle": _circle("circle", "circle -> circle"),
+    "loading: circle a": _circle("circle_a", "circle_a -> circle_b -> circle_a"),
+    "loading: circle b": _circle("circle_b", "circle_b -> circle_a -> circle_b"),
+}
+
+
+def _plainly(*names: str) -> list[Any]:
+    return [{"id": name, "X": [[1]]} for name in names]
+
+
+_TIMED_OUT = "[request id: {}] Request timeout expired"
+_PREFIX = "the newer line's text has the request's id (trap 6)"
+_AT_ONCE = "who waited too long is told when the time is over, not when a scheduler looks again"
+
+
+def _timed_out(*names: str) -> dict[tuple[str | int, ...], Any]:
+    return {("answers", name, "error"): _TIMED_OUT.format(name) for name in names}
+
+
+_QUEUES = {
+    "dynamic: cancelled while it waits": Differing(
+        "a cancelled request is left out of a batch until it is executed; the recorded server "
+        "forms batches ahead and executes it",
+        {("batches", "defaults"): [_plainly("hold"), _plainly("a", "c", "d", "e")]},
+    ),
+    "queue: too long, rejected": Differing(
+        f"{_PREFIX}; {_AT_ONCE}",
+        {**_timed_out(*"abcdef"), ("notes", 0, "answered"): list("abcdef")},
+    ),
+    "queue: too long in a batch that waits for more": Differing(_PREFIX, _timed_out(*"ab")),
+    "queue: the request's time-out is shorter": Differing(_PREFIX, _timed_out("short")),
+    "queue: the request's time-out is longer": Differing(
+        _PREFIX, _timed_out("a", "b", "c", "d", "long", "plain")
+    ),
+    "queue: rejected when looked at": Differing(
+        f"{_PREFIX}; {_AT_ONCE}", {**_timed_out(*"abc"), ("notes", 0, "answered"): list("abc")}
+    ),
+}
+
+
+def _controlled(name: str, corrid: int, start: int = 1, end: int = 1) -> dict[str, Any]:
+    controls = {"START": [[start]], "READY": [[1]], "END": [[end]]}
+    return {"id": name, "X": [[1]], **controls, "CORRID": [[corrid]]}
+
+
+def _at_once(*sequences: int) -> list[Any]:
+    return [_controlled(f"{sequence} at once", sequence) for sequence in sequences]
+
+
+_HOLD = [_controlled("hold", 1, end=0)]
+_END = _controlled("1 ends", 1, start=0)
+_OLDEST_FIRST = (
+    "the oldest come first, and all that fit: the recorded server leaves every second candidate "
+    "for later, which nothing asks for"
+)
+_CANCELLED = "a cancelled request ends its sequence, and all of it is told at once"
+_SEQUENCES = {
+    "oldest: sequences share a batch": Differing(
+        _OLDEST_FIRST, {("batches", "candidates_4"): [_HOLD, [*_at_once(2, 3, 4), _END]]}
+    ),
+    "oldest: requests of one sequence never share a batch": Differing(
+        _OLDEST_FIRST,
+        {
+            ("batches", "candidates_4"): [
+                _HOLD,
+                [_controlled("2 starts", 2, end=0), _controlled("3 starts", 3, end=0), _END],
+                [
+                    _controlled("2 goes on", 2, start=0, end=0),
+                    _controlled("3 ends", 3, start=0),
+                ],
+                [_controlled("2 ends", 2, start=0)],
+            ]
+        },
+    ),
+    "oldest: preferred size": Differing(
+        _OLDEST_FIRST,
+        {
+            ("batches", "candidates_8"): [
+                _HOLD,
+                _at_once(2, 3),
+                _at_once(4, 5),
+                [*_at_once(6), _END],
+            ]
+        },
+    ),
+    "oldest: delay for a preferred size": Differing(
+        _OLDEST_FIRST,
+        {
+            ("batches", "candidates_late"): [_at_once(1, 2, 3)],
+            ("notes", 1, "answered"): [f"{sequence} at once" for sequence in (1, 2, 3)],
+        },
+    ),
+    "oldest: delay, and it does not fill": Differing(
+        _OLDEST_FIRST, {("batches", "candidates_late"): [_at_once(1, 2)]}
+    ),
+    "oldest: cancelled while it waits": Differing(
+        f"{_CANCELLED} (spec 5.3); the recorded server executes it and goes on",
+        {
+            ("answers", "2 goes on"): {
+                "status": "CANCELLED",
+                "error": "[request id: 2 goes on] Request cancelled",
+            },
+            ("answers", "2 later"): {
+                "status": "INVALID_ARGUMENT",
+                "error": "inference request for sequence 2 to model 'candidates_4' must specify "
+                "the START flag on the first request of the sequence",
+            },
+            ("notes", 0, "answered"): ["2 starts", "2 goes on"],
+            ("batches", "candidates_4"): [
+                _HOLD,
+                _at_once(3),
+                [_END],
+            ],
+        },
+    ),
+    "direct: cancelled in its slot": Differing(
+        f"{_CANCELLED}; the recorded server has no text for the others",
+        {
+            ("answers", "c", "error"): "[request id: c] Request cancelled",
+            ("notes", 0, "answered"): ["b", "c"],
+        },
+    ),
+}
 _CACHE = {
     "cache: equal bytes in another shape": Differing(
         "spec 5.6: the key covers shapes and datatypes; the recorded server's does not, and it "
@@ -211,4 +375,14 @@ _CACHE = {
     ),
 }
 
-DIFFERING: dict[str, Differing] = {**_WARM_UPS, **_IDS, **_ENSEMBLES, **_CACHE}
+DIFFERING: dict[str, Differing] = {
+    **_WARM_UPS,
+    **_IDS,
+    **_ENSEMBLES,
+    **_STREAMS,
+    **_INPUTS,
+    **_CIRCLES,
+    **_QUEUES,
+    **_SEQUENCES,
+    **_CACHE,
+}

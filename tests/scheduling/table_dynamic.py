@@ -240,15 +240,4 @@ SCENARIOS = (
         ),
     ),
     _delayed("delayed: priorities and a delay", "late_levels", *_prioritised(3, 2, 1, 3, 2, 1)),
-    _delayed(
-        "delayed: cancelled ones are left out",
-        "defaults",
-        *sends(3),
-        Cancel("b"),
-        Sleep(50),
-        Send("d"),
-        Send("e"),
-        Send("f"),
-        Wait(),
-    ),
 )

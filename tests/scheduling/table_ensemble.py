@@ -259,11 +259,6 @@ _STREAMED = (
         (Send("a", inputs={"X": [-1]}, stream=True, wait=True),),
     ),
     Scenario(
-        "ensemble: decoupled, fails after an answer",
-        _DECOUPLED,
-        (Send("a", inputs={"X": [-2]}, stream=True, wait=True),),
-    ),
-    Scenario(
         "ensemble: decoupled, a later step fails",
         _DECOUPLED,
         (Send("fail@single", inputs={"X": [1]}, stream=True, wait=True),),

@@ -15,11 +15,11 @@ _LEVELS = (
     "priority_levels: 2 default_priority_level: 2 "
     "priority_queue_policy { key: 1 value { max_queue_size: 1 } } "
     "priority_queue_policy { key: 2 value { timeout_action: DELAY "
-    "default_timeout_microseconds: 150000 } }"
+    "default_timeout_microseconds: 500000 } }"
 )
 _OVERRIDE = "allow_timeout_override: true"
-_LIMIT = "default_timeout_microseconds: 150000"
-_LATE = "max_queue_delay_microseconds: 700000"
+_LIMIT = "default_timeout_microseconds: 500000"
+_LATE = "max_queue_delay_microseconds: 1500000"
 
 MODELS = (
     model("queue_2", _policy("max_queue_size: 2"), batch=1),
@@ -29,13 +29,13 @@ MODELS = (
     model("rejects_wide", _policy(_LIMIT, _LATE), batch=8),
     model("delays", _policy(f"timeout_action: DELAY {_LIMIT}"), batch=1),
     model("delays_wide", _policy(f"timeout_action: DELAY {_LIMIT}"), batch=4),
-    model("overrides", _policy(f"default_timeout_microseconds: 600000 {_OVERRIDE}"), batch=1),
+    model("overrides", _policy(f"default_timeout_microseconds: 2000000 {_OVERRIDE}"), batch=1),
     model("overrides_none", _policy(_OVERRIDE), batch=1),
     model("keeps", _policy("default_timeout_microseconds: 8000000"), batch=1),
     model("by_level", _policy("max_queue_size: 3", _LEVELS), batch=1),
 )
 
-_PAUSE = Sleep(400)
+_PAUSE = Sleep(800)
 
 
 def _delayed(name: str, model_name: str, *steps: Step) -> Scenario:
@@ -72,7 +72,7 @@ SCENARIOS = (
     Scenario(
         "queue: too long in a batch that waits for more",
         ("rejects_wide",),
-        (*sends(2), Sleep(350), Answered(), Wait()),
+        (*sends(2), Sleep(900), Answered(), Wait()),
     ),
     Scenario(
         "queue: the request's time-out is shorter",
@@ -88,7 +88,7 @@ SCENARIOS = (
     Scenario(
         "queue: the request's time-out is longer",
         ("overrides",),
-        while_held(*sends(4), Send("long", timeout_us=30_000_000), Send("plain"), Sleep(900)),
+        while_held(*sends(4), Send("long", timeout_us=30_000_000), Send("plain"), Sleep(2300)),
     ),
     Scenario(
         "queue: no default time-out to override",
@@ -108,7 +108,7 @@ SCENARIOS = (
             Send("one 1", priority=1),
             Send("two 1", priority=1),
             Send("three 2", priority=2),
-            Sleep(400),
+            _PAUSE,
             Answered(),
         ),
     ),
@@ -116,7 +116,7 @@ SCENARIOS = (
         "queue: delayed ones come last",
         "delays_wide",
         *sends(3),
-        Sleep(300),
+        _PAUSE,
         Send("x"),
         Send("y"),
         Send("z"),
@@ -127,7 +127,7 @@ SCENARIOS = (
         "by_level",
         Send("a2", priority=2),
         Send("b2", priority=2),
-        Sleep(300),
+        _PAUSE,
         Send("c2", priority=2),
         Send("d2", priority=2),
         Send("e1", priority=1),
@@ -140,7 +140,7 @@ SCENARIOS = (
         "queue: rejected when looked at",
         "rejects_8",
         *sends(3),
-        Sleep(300),
+        _PAUSE,
         Answered(),
         Send("x"),
         Send("y"),
