@@ -12,11 +12,12 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Differing:
     """`parts` replace what was recorded at these places: keys of the recording, as a path. A value
-    of None takes the place away.
+    of None takes the place away. Where it `varies`, the recorded server does now this and now that.
     """
 
     reason: str
     parts: Mapping[tuple[str | int, ...], Any]
+    varies: bool = False
 
     def instead_of(self, recorded: Any) -> Any:
         """What is right instead."""
@@ -281,13 +282,20 @@ def _at_once(*sequences: int) -> list[Any]:
 _HOLD = [_controlled("hold", 1, end=0)]
 _END = _controlled("1 ends", 1, start=0)
 _OLDEST_FIRST = (
-    "the oldest come first, and all that fit: the recorded server leaves every second candidate "
-    "for later, which nothing asks for"
+    "the oldest come first, and all that fit: the recorded server leaves some candidates for "
+    "later, and not the same ones in every run"
 )
 _CANCELLED = "a cancelled request ends its sequence, and all of it is told at once"
 _SEQUENCES = {
     "oldest: sequences share a batch": Differing(
-        _OLDEST_FIRST, {("batches", "candidates_4"): [_HOLD, [*_at_once(2, 3, 4), _END]]}
+        _OLDEST_FIRST,
+        {("batches", "candidates_4"): [_HOLD, [*_at_once(2, 3, 4), _END]]},
+        varies=True,
+    ),
+    "oldest: no more candidates than allowed": Differing(
+        _OLDEST_FIRST,
+        {("batches", "candidates_2"): [_HOLD, [*_at_once(2), _END], _at_once(3, 4)]},
+        varies=True,
     ),
     "oldest: requests of one sequence never share a batch": Differing(
         _OLDEST_FIRST,
@@ -302,6 +310,7 @@ _SEQUENCES = {
                 [_controlled("2 ends", 2, start=0)],
             ]
         },
+        varies=True,
     ),
     "oldest: preferred size": Differing(
         _OLDEST_FIRST,
@@ -313,6 +322,7 @@ _SEQUENCES = {
                 [*_at_once(6), _END],
             ]
         },
+        varies=True,
     ),
     "oldest: delay for a preferred size": Differing(
         _OLDEST_FIRST,
@@ -320,9 +330,10 @@ _SEQUENCES = {
             ("batches", "candidates_late"): [_at_once(1, 2, 3)],
             ("notes", 1, "answered"): [f"{sequence} at once" for sequence in (1, 2, 3)],
         },
+        varies=True,
     ),
     "oldest: delay, and it does not fill": Differing(
-        _OLDEST_FIRST, {("batches", "candidates_late"): [_at_once(1, 2)]}
+        _OLDEST_FIRST, {("batches", "candidates_late"): [_at_once(1, 2)]}, varies=True
     ),
     "oldest: cancelled while it waits": Differing(
         f"{_CANCELLED} (spec 5.3); the recorded server executes it and goes on",

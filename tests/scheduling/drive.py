@@ -227,12 +227,16 @@ class _Run:
         self._notes.append({what: model, "said": value})
 
     def _composed(self, reports: list[dict[str, Any]]) -> list[Any]:
-        """Each batch as the list of its requests; with what else the scenario wants to know."""
+        """Each batch as the list of its requests; with what else the scenario wants to know.
+        Instances are numbered as they come: which of equal ones is first is chance.
+        """
+        numbers: dict[str, int] = {}
         batches: list[Any] = []
         for report in reports:
             batch: Any = report["seen"]
             if self._scenario.instances:
-                batch = {"instance": report["instance"], "seen": batch}
+                number = numbers.setdefault(report["instance"], len(numbers))
+                batch = {"instance": number, "seen": batch}
             batches.append(batch)
         return sorted(batches, key=json.dumps) if self._scenario.sorted_batches else batches
 

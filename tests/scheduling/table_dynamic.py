@@ -214,7 +214,7 @@ SCENARIOS = (
     _delayed("delayed: ragged shapes", "ragged", *shapes_of(1, 2, 3, 2, 1, 1)),
     _delayed("delayed: preferred 2 and 4", "prefers", *sends(7)),
     _delayed("delayed: preferred 2 and 4, mixed sizes", "prefers", *batches_of(1, 2, 1, 3, 3, 1)),
-    _delayed("delayed: preferred 3", "prefers_3", *sends(8)),
+    _delayed("delayed: preferred 3", "prefers_3", *sends(7)),
     _delayed("delayed: preferred 3, bigger requests", "prefers_3", *batches_of(2, 2, 4, 1, 1, 1)),
     _delayed(
         "delayed: optional inputs",

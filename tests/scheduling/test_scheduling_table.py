@@ -34,7 +34,7 @@ def test_every_scenario_has_something_to_compare_with() -> None:
     assert len({model.name for model in MODELS}) == len(MODELS)
 
 
-@pytest.mark.parametrize("name", DIFFERING)
+@pytest.mark.parametrize("name", [name for name, each in DIFFERING.items() if not each.varies])
 def test_a_listed_difference_is_one(name: str) -> None:
     assert differences(RECORDED[name], _wanted(name)) != []
 
