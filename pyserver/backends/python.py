@@ -148,6 +148,7 @@ def _initialize_args(model: ModelInfo, info: InstanceInfo) -> dict[str, str]:
         "model_config": model.config_text,
         "model_instance_kind": info.kind.removeprefix("KIND_"),
         "model_instance_device_id": str(info.device_id),
+        "model_instance_name": info.name,
         "model_repository": str(model.model_dir),
         "model_version": str(model.version),
         "model_name": model.name,

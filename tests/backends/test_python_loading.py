@@ -32,6 +32,7 @@ def finalize(self):
         assert json.loads(response.outputs["OUT"][0]) == {
             "model_instance_kind": "CPU",
             "model_instance_device_id": "0",
+            "model_instance_name": "m_0",
             "model_repository": str(path),
             "model_version": "1",
             "model_name": "m",
