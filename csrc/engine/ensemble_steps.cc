@@ -55,12 +55,12 @@ void set_flag(uint32_t flag, bool on, uint32_t* flags) {
   *flags = on ? *flags | flag : *flags & ~flag;
 }
 
-StepSequence sequence_for(const Run& run, const EnsembleStep& step,
-                          const std::vector<const Value*>& values) {
+// Of what is made of these tensors: the request's own, but for what a step's response has said.
+StepSequence sequence_for(const Run& run, const std::vector<const Value*>& values) {
   const shm::RequestHeader& header = run.table.header();
   StepSequence made{header.correlation_id, std::string(run.table.correlation_text()), header.flags};
-  for (size_t index = 0; index < step.inputs.size(); ++index) {
-    const SequenceOverride* given = values[index]->sequence.get();
+  for (const Value* value : values) {
+    const SequenceOverride* given = value->sequence.get();
     if (given == nullptr) continue;
     if (given->id) made.id = *given->id, made.text.clear();
     if (given->text) made.text = *given->text, made.id = 0;
@@ -110,7 +110,7 @@ base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, Request
   const model::ModelSpec& spec = *run->models[index];
   std::vector<const Value*> values;
   for (const auto& [name, tensor] : step.inputs) values.push_back(&value_of(*run, scope, tensor));
-  const StepSequence sequence = sequence_for(*run, step, values);
+  const StepSequence sequence = sequence_for(*run, values);
   model::RequestDraft draft;
   draft.begin(spec);
   draft.request_id = run->table.request_id();
@@ -302,7 +302,9 @@ void Engine::send_run_response(Run* run, bool final, const std::vector<NamedValu
   shm::ResponseBuilder& builder = error_table_;
   builder.clear();
   std::vector<SourceRef> sources;
+  std::vector<const Value*> values;
   for (const NamedValue& output : outputs) {
+    values.push_back(&output.value);
     builder.add_output(output.name, static_cast<uint16_t>(run->spec->output_index(output.name)),
                        output.value.datatype, output.value.shape, output.value.location);
     if (output.value.source != nullptr &&
@@ -310,6 +312,15 @@ void Engine::send_run_response(Run* run, bool final, const std::vector<NamedValu
       sources.push_back(output.value.source);
     }
   }
+  // Triton tells of the sequence in every response of an ensemble.
+  const StepSequence sequence = sequence_for(*run, values);
+  if (sequence.text.empty()) {
+    builder.add_parameter({"sequence_id", static_cast<int64_t>(sequence.id)});
+  } else {
+    builder.add_parameter({"sequence_id", sequence.text});
+  }
+  builder.add_parameter({"sequence_start", (sequence.flags & shm::kSequenceStart) != 0});
+  builder.add_parameter({"sequence_end", (sequence.flags & shm::kSequenceEnd) != 0});
   shm::Reply reply;
   if (!place_table(builder.finish(), &reply.table_offset, &reply.table_bytes)) {
     run->answered = false;
