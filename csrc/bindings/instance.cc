@@ -1,25 +1,20 @@
-// The instance for Python: regions of the process, the executor, its batches, and memory for
-// outputs.
-#include <pybind11/numpy.h>
+// The instance for Python: regions of the process, and the executor.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
+#include "bindings/batch.h"
 #include "bindings/bindings.h"
-#include "bindings/bytes_array.h"
 #include "bindings/inference_request.h"
-#include "bindings/numpy_types.h"
 #include "bindings/tensor.h"
 #include "instance/executor.h"
-#include "instance/gather.h"
 #include "instance/identity.h"
+#include "instance/states.h"
 #include "shm/peer.h"
 
 namespace pyserver::bindings {
@@ -27,197 +22,6 @@ namespace pyserver::bindings {
 namespace py = pybind11;
 
 namespace {
-
-// A place for one output of a batch in the instance's own region.
-struct OutputBuffer {
-  instance::BufferRef buffer;
-  std::vector<uint64_t> row_offsets;  // of BYTES, whose rows differ in size
-};
-
-// What an instance's batches leave to each other: storage, to spare the allocator.
-struct Workspace {
-  instance::Gatherer gatherer;
-  instance::Batch batch;
-  std::vector<std::shared_ptr<InferenceRequest>> requests;
-};
-
-// A batch in Python's hands. It belongs to the instance's thread.
-class PyBatch {
- public:
-  // Takes the batch out of the workspace.
-  PyBatch(ContextRef context, std::shared_ptr<Workspace> workspace)
-      : batch_(std::move(workspace->batch)),
-        context_(std::move(context)),
-        workspace_(std::move(workspace)),
-        requests_(std::move(workspace_->requests)) {}
-  ~PyBatch() { done(); }
-
-  uint32_t batch_size() const { return batch_.batch_size; }
-  size_t request_count() const { return batch_.requests.size(); }
-
-  const std::vector<std::shared_ptr<InferenceRequest>>& requests() {
-    if (requests_.empty()) {
-      requests_.reserve(batch_.requests.size());
-      for (const instance::RequestRef& request : batch_.requests) {
-        requests_.push_back(std::make_shared<InferenceRequest>(request, context_));
-      }
-    }
-    return requests_;
-  }
-
-  // (address, bytes, shape, datatype number), or None when the batch does not have the input.
-  py::object gather(const std::string& input, size_t slot) {
-    const instance::Gathered gathered = gather_native(input, slot);
-    if (!gathered.present) return py::none();
-    return py::make_tuple(reinterpret_cast<uintptr_t>(gathered.bytes.data()), gathered.bytes.size(),
-                          gathered.shape, static_cast<int>(gathered.datatype));
-  }
-
-  py::object gather_array(const std::string& input, size_t slot) {
-    const instance::Gathered gathered = gather_native(input, slot);
-    if (!gathered.present) return py::none();
-    if (gathered.datatype == base::Datatype::kBytes)
-      return decode_bytes(input, gathered.shape, gathered.bytes);
-    // The caller keeps the batch for as long as it uses the array: the batch itself is the base.
-    return view_array(gathered.datatype, gathered.shape, gathered.bytes.data(), py::cast(this),
-                      false);
-  }
-
-  std::vector<std::string> wanted_outputs() const {
-    std::vector<std::string> names;
-    for (const std::string& name : context_->outputs) {
-      if (std::any_of(batch_.requests.begin(), batch_.requests.end(),
-                      [&](const auto& request) { return request->wants(name); })) {
-        names.push_back(name);
-      }
-    }
-    return names;
-  }
-
-  OutputBuffer allocate(uint64_t byte_size) const {
-    instance::BufferRef buffer = context_->executor->link()->memory()->make_buffer(byte_size);
-    if (buffer == nullptr) {
-      raise_if_error(base::unavailable("the shared memory of instance '" + context_->instance_name +
-                                       "' is exhausted: " + std::to_string(byte_size) +
-                                       " bytes of outputs do not fit"));
-    }
-    return {std::move(buffer), {}};
-  }
-
-  OutputBuffer encode(const py::array& array) const {
-    const BytesElements elements(plain_array(array));
-    OutputBuffer made = allocate(elements.wire_bytes());
-    const size_t rows = array.ndim() > 0 ? static_cast<size_t>(array.shape(0)) : 1;
-    const size_t per_row = rows == 0 ? 0 : elements.size() / rows;
-    elements.write(made.buffer->data(), per_row, &made.row_offsets);
-    // Rows without elements are all empty.
-    if (per_row == 0) made.row_offsets.assign(rows + 1, 0);
-    return made;
-  }
-
-  // outputs: (name, datatype number, shape, OutputBuffer).
-  void scatter(const py::list& outputs, bool whole) {
-    std::vector<instance::BatchOutput> native;
-    native.reserve(outputs.size());
-    for (const py::handle& item : outputs) {
-      const auto fields = py::reinterpret_borrow<py::tuple>(item);
-      const auto name = fields[0].cast<std::string>();
-      const std::optional<uint16_t> index = context_->output_index(name);
-      if (!index) continue;
-      const auto& buffer = fields[3].cast<const OutputBuffer&>();
-      native.push_back({name, *index, static_cast<base::Datatype>(fields[1].cast<uint8_t>()),
-                        fields[2].cast<std::vector<int64_t>>(), buffer.buffer, buffer.row_offsets});
-    }
-    raise_if_error(instance::scatter(batch_, native, whole));
-  }
-
-  // `responses`: what execute() returned, one per request, or None where a response sender answers.
-  // Both lists are emptied, so that what only they kept alive is gone before the requests are
-  // released. Raises before anything is sent.
-  void answer(const py::list& given_requests, const py::list& responses) {
-    requests();
-    check_responses(responses);
-    given_requests.attr("clear")();
-    reschedule();
-    for (size_t index = 0; index < batch_.requests.size(); ++index) {
-      if (responses[index].is_none()) continue;
-      auto response = responses[index].cast<std::shared_ptr<InferenceResponse>>();
-      responses[index] = py::none();
-      instance::Request& request = *batch_.requests[index];
-      requests_[index].reset();
-      if (!request.answered()) send_response(request, *context_, std::move(response), true);
-    }
-  }
-
-  // Gives back those that the model wants once more.
-  void reschedule() {
-    for (size_t index = 0; index < requests_.size(); ++index) {
-      if (requests_[index] == nullptr || !requests_[index]->wants_reschedule()) continue;
-      instance::Request& request = *batch_.requests[index];
-      request.link()->reschedule(request);
-    }
-  }
-
-  // Answers everything that has no final response yet.
-  void fail(int code, const std::string& message) {
-    for (const instance::RequestRef& request : batch_.requests) {
-      request->link()->fail(*request, base::Status(static_cast<base::Code>(code), message));
-    }
-  }
-
-  // For a model whose senders answer: lets the requests go without judging them.
-  void mark_input_end() { batch_.input_end_ns = base::monotonic_ns(); }
-  void mark_output_start() { batch_.output_start_ns = base::monotonic_ns(); }
-
-  void done() {
-    if (done_) return;
-    done_ = true;
-    requests_.clear();
-    context_->executor->done(&batch_);
-    workspace_->batch = std::move(batch_);
-    workspace_->requests = std::move(requests_);
-  }
-
- private:
-  instance::Gathered gather_native(const std::string& input, size_t slot) {
-    instance::Gathered gathered;
-    base::Status status;
-    {
-      const py::gil_scoped_release released;
-      status = workspace_->gatherer.gather(batch_, input, slot, &gathered);
-    }
-    raise_if_error(status);
-    return gathered;
-  }
-
-  void check_responses(const py::list& responses) const {
-    if (responses.size() != batch_.requests.size()) {
-      throw TritonModelException(
-          "Number of InferenceResponse objects do not match the number of InferenceRequest "
-          "objects. "
-          "InferenceRequest(s) size is:" +
-          std::to_string(batch_.requests.size()) +
-          ", and InferenceResponse(s) size is:" + std::to_string(responses.size()) + "\n");
-    }
-    for (size_t index = 0; index < responses.size(); ++index) {
-      const py::handle response = responses[index];
-      if (py::isinstance<InferenceResponse>(response)) continue;
-      if (response.is_none() &&
-          (requests_[index]->has_sender() || requests_[index]->wants_reschedule()))
-        continue;
-      throw TritonModelException(
-          "Expected an 'InferenceResponse' object in the execute function return list, found type "
-          "'" +
-          py::str(py::type::handle_of(response)).cast<std::string>() + "'.");
-    }
-  }
-
-  instance::Batch batch_;
-  ContextRef context_;
-  std::shared_ptr<Workspace> workspace_;
-  std::vector<std::shared_ptr<InferenceRequest>> requests_;
-  bool done_ = false;
-};
 
 instance::Controls controls_from(const py::list& given, bool batched) {
   instance::Controls controls;
@@ -234,6 +38,19 @@ instance::Controls controls_from(const py::list& given, bool batched) {
                               bytes(fields[3]), bytes(fields[4])});
   }
   return controls;
+}
+
+std::vector<instance::StateSpec> states_from(const py::list& given) {
+  std::vector<instance::StateSpec> specs;
+  for (const py::handle& item : given) {
+    const auto fields = py::reinterpret_borrow<py::tuple>(item);
+    const auto initial = fields[4].cast<std::string_view>();
+    specs.push_back({fields[0].cast<std::string>(), fields[1].cast<std::string>(),
+                     static_cast<base::Datatype>(fields[2].cast<uint8_t>()),
+                     fields[3].cast<std::vector<int64_t>>(),
+                     std::vector<uint8_t>(initial.begin(), initial.end()), fields[5].cast<bool>()});
+  }
+  return specs;
 }
 
 class PyExecutor {
@@ -265,6 +82,10 @@ class PyExecutor {
 
   void set_controls(const py::list& controls, bool batched) {
     context_->executor->set_controls(controls_from(controls, batched));
+  }
+
+  void set_states(const py::list& states) {
+    workspace_->states = instance::States(states_from(states));
   }
 
   // None: stopped, or the time is over (then `stopped` is false).
@@ -303,6 +124,7 @@ class PyExecutor {
   bool stopped() const { return stopped_; }
   const InstanceContext& context() const { return *context_; }
   const instance::Gatherer& gatherer() const { return workspace_->gatherer; }
+  const instance::States& states() const { return workspace_->states; }
 
  private:
   ContextRef context_;
@@ -318,47 +140,9 @@ py::dict counters(const PyExecutor& executor) {
   made["live_blocks"] = link.memory()->live_blocks();
   made["used_bytes"] = link.memory()->used_bytes();
   made["gathered_bytes"] = executor.gatherer().copied_bytes();
+  made["state_bytes"] = executor.states().held_bytes();
+  made["state_copied_bytes"] = executor.states().copied_bytes();
   return made;
-}
-
-void bind_batch(py::module_& module) {
-  py::class_<OutputBuffer>(module, "OutputBuffer",
-                           "A place in the instance's region for one output of a batch.")
-      .def_property_readonly("address",
-                             [](const OutputBuffer& output) {
-                               return reinterpret_cast<uintptr_t>(output.buffer->data());
-                             })
-      .def_property_readonly("byte_size",
-                             [](const OutputBuffer& output) { return output.buffer->byte_size(); })
-      .def(
-          "copy_from",
-          [](OutputBuffer& output, uintptr_t address) {
-            const py::gil_scoped_release released;
-            if (output.buffer->byte_size() > 0) {
-              std::memcpy(output.buffer->data(), reinterpret_cast<const void*>(address),
-                          output.buffer->byte_size());
-            }
-          },
-          py::arg("address"), "Fills the whole place from memory of this process.");
-  py::class_<PyBatch>(module, "Batch", "Requests to be executed together.")
-      .def_property_readonly("requests", &PyBatch::requests)
-      .def_property_readonly("batch_size", &PyBatch::batch_size, "Rows of all requests.")
-      .def("__len__", &PyBatch::request_count)
-      .def("gather", &PyBatch::gather, py::arg("input"), py::arg("slot"))
-      .def("gather_array", &PyBatch::gather_array, py::arg("input"), py::arg("slot"))
-      .def("wanted_outputs", &PyBatch::wanted_outputs,
-           "The outputs that any of the requests wants, in config order.")
-      .def("allocate", &PyBatch::allocate, py::arg("byte_size"))
-      .def("encode", &PyBatch::encode, py::arg("array"),
-           "A BYTES output: an object array in wire form.")
-      .def("scatter", &PyBatch::scatter, py::arg("outputs"), py::arg("whole"))
-      .def("answer", &PyBatch::answer, py::arg("requests"), py::arg("responses"))
-      .def("reschedule", &PyBatch::reschedule,
-           "Gives back the requests that are to be executed once more.")
-      .def("fail", &PyBatch::fail, py::arg("code"), py::arg("message"))
-      .def("mark_input_end", &PyBatch::mark_input_end)
-      .def("mark_output_start", &PyBatch::mark_output_start)
-      .def("done", &PyBatch::done);
 }
 
 }  // namespace
@@ -386,6 +170,9 @@ void bind_instance(py::module_& module) {
       .def("set_controls", &PyExecutor::set_controls, py::arg("controls"), py::arg("batched"),
            "[(name, kind, datatype number, bytes when false, bytes when true)], before the first "
            "batch; kinds as in ModelSequenceBatching.Control.")
+      .def("set_states", &PyExecutor::set_states, py::arg("states"),
+           "[(input, output, datatype number, shape at the start, its bytes, same buffer)], before "
+           "the first batch.")
       .def("next_batch", &PyExecutor::next_batch, py::arg("timeout_s") = py::none())
       .def("run_identity", &PyExecutor::run_identity, py::arg("pairs"), py::arg("execute_delay_ms"))
       .def(

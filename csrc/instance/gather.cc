@@ -2,15 +2,11 @@
 #include "instance/gather.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 namespace pyserver::instance {
 
 namespace {
-
-constexpr size_t kCacheLine = 64;
 
 bool aligned(const uint8_t* data, base::Datatype datatype) {
   const uint32_t element = std::max(1u, base::element_byte_size(datatype));
@@ -35,19 +31,9 @@ std::string shape_text(std::span<const int64_t> shape) {
   return text + "]";
 }
 
-void Gatherer::Free::operator()(uint8_t* memory) const { std::free(memory); }
-
 uint8_t* Gatherer::storage(size_t slot, uint64_t byte_size) {
   if (slot >= storages_.size()) storages_.resize(slot + 1);
-  Storage& storage = storages_[slot];
-  if (storage.memory == nullptr || storage.capacity < byte_size) {
-    const uint64_t capacity =
-        (std::max<uint64_t>(byte_size, 1) + kCacheLine - 1) / kCacheLine * kCacheLine;
-    storage.memory.reset(static_cast<uint8_t*>(std::aligned_alloc(kCacheLine, capacity)));
-    if (storage.memory == nullptr) throw std::bad_alloc();
-    storage.capacity = capacity;
-  }
-  return storage.memory.get();
+  return storages_[slot].reserve(byte_size);
 }
 
 base::Status Gatherer::gather(const Batch& batch, std::string_view name, size_t slot,
@@ -71,6 +57,38 @@ base::Status Gatherer::gather(const Batch& batch, std::string_view name, size_t 
     gathered->shape[0] += other->shape[0];
     total += other->bytes.size();
   }
+  join(batch, name, slot, total, gathered);
+  return {};
+}
+
+base::Status Gatherer::gather_ragged(const Batch& batch, std::string_view name, size_t slot,
+                                     Gathered* gathered) {
+  const Input* first = batch.requests.front()->find_input(name);
+  gathered->present = first != nullptr;
+  if (first == nullptr) return {};
+  gathered->datatype = first->datatype;
+  uint64_t total = 0;
+  uint64_t elements = 0;
+  for (const RequestRef& request : batch.requests) {
+    const Input* input = request->find_input(name);
+    if (input == nullptr || input->datatype != first->datatype) {
+      return base::internal_error("input '" + std::string(name) +
+                                  "' of the requests of one batch differs in datatype");
+    }
+    total += input->bytes.size();
+    elements += element_count(input->shape).value_or(0);
+  }
+  gathered->shape = {static_cast<int64_t>(elements)};
+  if (batch.requests.size() == 1 && aligned(first->bytes.data(), first->datatype)) {
+    gathered->bytes = first->bytes;
+  } else {
+    join(batch, name, slot, total, gathered);
+  }
+  return {};
+}
+
+void Gatherer::join(const Batch& batch, std::string_view name, size_t slot, uint64_t total,
+                    Gathered* gathered) {
   uint8_t* target = storage(slot, total);
   uint64_t at = 0;
   for (const RequestRef& request : batch.requests) {
@@ -80,12 +98,38 @@ base::Status Gatherer::gather(const Batch& batch, std::string_view name, size_t 
   }
   copied_bytes_ += total;
   gathered->bytes = {target, total};
-  return {};
 }
 
 namespace {
 
+uint64_t bytes_of(std::span<const int64_t> shape, base::Datatype datatype) {
+  return element_count(shape).value_or(0) * base::element_byte_size(datatype);
+}
+
+// Of an output that is split by the shapes of an input.
+base::Status check_shaped(const Batch& batch, const BatchOutput& output) {
+  uint64_t needed = 0;
+  for (const RequestRef& request : batch.requests) {
+    const Input* input = request->find_input(output.shaped_as);
+    if (input == nullptr) {
+      return base::internal_error("output '" + output.name + "' takes its shape from input '" +
+                                  output.shaped_as + "', which a request of the batch lacks");
+    }
+    needed += bytes_of(input->shape, output.datatype);
+  }
+  if (output.datatype == base::Datatype::kBytes) {
+    return base::unsupported("output '" + output.name +
+                             "' is of strings, which cannot be split by the shape of an input");
+  }
+  if (needed == output.buffer->byte_size()) return {};
+  return base::internal_error("output '" + output.name + "' has " +
+                              std::to_string(output.buffer->byte_size()) + " bytes in shape " +
+                              shape_text(output.shape) + ", but the shapes of input '" +
+                              output.shaped_as + "' make " + std::to_string(needed));
+}
+
 base::Status check_output(const Batch& batch, const BatchOutput& output) {
+  if (!output.shaped_as.empty()) return check_shaped(batch, output);
   const auto rows = static_cast<int64_t>(batch.batch_size);
   if (output.shape.empty() || output.shape[0] != rows) {
     return base::internal_error(
@@ -111,8 +155,7 @@ Slice slice(const BatchOutput& output, uint64_t first, uint64_t rows) {
     return {begin, output.row_offsets[first + rows] - begin};
   }
   const std::span<const int64_t> row_shape = std::span(output.shape).subspan(1);
-  const uint64_t row_bytes =
-      element_count(row_shape).value_or(0) * base::element_byte_size(output.datatype);
+  const uint64_t row_bytes = bytes_of(row_shape, output.datatype);
   return {first * row_bytes, rows * row_bytes};
 }
 
@@ -125,16 +168,24 @@ base::Status scatter(const Batch& batch, std::span<const BatchOutput> outputs, b
   }
   shm::ResponseBuilder table;
   std::vector<int64_t> shape;
+  std::vector<uint64_t> taken(outputs.size(), 0);  // of outputs that are split by shapes
   uint64_t row = 0;
   for (const RequestRef& request : batch.requests) {
     const uint64_t rows = request->batch_size();
     std::vector<BufferRef> buffers;
     table.clear();
-    for (const BatchOutput& output : outputs) {
-      if (!request->wants(output.name)) continue;
+    for (size_t index = 0; index < outputs.size(); ++index) {
+      const BatchOutput& output = outputs[index];
       shape.assign(output.shape.begin(), output.shape.end());
       Slice bytes{0, output.buffer->byte_size()};
-      if (!whole) {
+      if (!whole && !output.shaped_as.empty()) {
+        const std::span<const int64_t> own = request->find_input(output.shaped_as)->shape;
+        shape.assign(own.begin(), own.end());
+        bytes = {taken[index], bytes_of(own, output.datatype)};
+        taken[index] += bytes.byte_size;
+      }
+      if (!request->wants(output.name)) continue;
+      if (!whole && output.shaped_as.empty()) {
         bytes = slice(output, row, rows);
         shape[0] = static_cast<int64_t>(rows);
       }

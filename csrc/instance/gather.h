@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 
 #include "base/datatype.h"
 #include "base/status.h"
+#include "instance/aligned_buffer.h"
 #include "instance/executor.h"
 #include "instance/memory.h"
 
@@ -33,21 +33,19 @@ class Gatherer {
   // `slot` chooses the buffer: the number of the input. The requests' shapes may differ in the
   // first dimension only.
   base::Status gather(const Batch& batch, std::string_view input, size_t slot, Gathered* gathered);
+  // The same of a ragged input: whatever the shapes, its elements follow each other in one dimension.
+  base::Status gather_ragged(const Batch& batch, std::string_view input, size_t slot,
+                             Gathered* gathered);
 
   // How many bytes were copied so far; what was viewed is not counted.
   uint64_t copied_bytes() const { return copied_bytes_; }
 
  private:
-  struct Free {
-    void operator()(uint8_t* memory) const;
-  };
-  struct Storage {
-    std::unique_ptr<uint8_t, Free> memory;
-    uint64_t capacity = 0;
-  };
   uint8_t* storage(size_t slot, uint64_t byte_size);
+  void join(const Batch& batch, std::string_view input, size_t slot, uint64_t total,
+            Gathered* gathered);
 
-  std::vector<Storage> storages_;
+  std::vector<AlignedBuffer> storages_;
   uint64_t copied_bytes_ = 0;
 };
 
@@ -60,6 +58,8 @@ struct BatchOutput {
   BufferRef buffer;
   // Of BYTES, whose rows have no common size: where each row begins, and the end of the last.
   std::vector<uint64_t> row_offsets;
+  // Not empty: each request gets as many elements as its input of this name has, in that shape (`batch_output`).
+  std::string shaped_as;
 };
 
 // Answers every request of the batch with its rows of the outputs that it wants. `whole`: the model

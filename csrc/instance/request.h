@@ -67,6 +67,11 @@ class Request {
 
   // It fills the slot of a sequence that has nothing to run: only its tensors' shapes mean anything.
   bool null_request() const { return (record_.flags & shm::kNullRequest) != 0; }
+  // Where core keeps the sequence that this is a step of, and which sequence of that slot it is; 0: none.
+  uint32_t slot() const { return record_.slot; }
+  uint32_t generation() const { return record_.generation; }
+  bool starts_sequence() const { return (record_.flags & shm::kSequenceStart) != 0; }
+  bool ends_sequence() const { return (record_.flags & shm::kSequenceEnd) != 0; }
   uint64_t ticket() const { return record_.ticket; }
   uint32_t batch_size() const { return record_.batch_size; }
   // What the client said of its sequence.

@@ -75,6 +75,12 @@ class ModelInfo:
         return [control["name"] for control in controls]
 
     @property
+    def states(self) -> list[Mapping[str, Any]]:
+        """The implicit states of a model with sequences, as in the config."""
+        states: list[Mapping[str, Any]] = self.config.get("sequence_batching", {}).get("state", [])
+        return states
+
+    @property
     def instance_count(self) -> int:
         """Instances of all groups together, at least 1."""
         groups = self.config.get("instance_group", [])

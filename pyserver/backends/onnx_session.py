@@ -10,7 +10,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -250,30 +250,55 @@ def _tensorrt_option(model: ModelInfo, key: str, value: str) -> dict[str, str]:
 
 
 def check_config(model: ModelInfo, session: Session) -> None:
-    """Whether the config's inputs and outputs are the model's; Triton's texts."""
-    inputs, outputs = model.config["input"], model.config["output"]
-    expected = len(inputs) + len(model.control_names)
+    """Whether the config's inputs, outputs and states are the model's; Triton's texts."""
+    config = model.config
+    made = [name for one in config.get("batch_input", []) for name in one["target_name"]]
+    expected = len(config["input"]) + len(model.control_names) + len(model.states) + len(made)
     if expected < len(session.inputs):
         raise InvalidArgumentError(
             f"unable to load model '{model.name}', configuration expects {expected} inputs,"
             f" model provides {len(session.inputs)}"
         )
-    for what, configured, own in (
-        ("input", inputs, session.inputs),
-        ("output", outputs, session.outputs),
-    ):
-        by_name = {tensor.name: tensor for tensor in own}
-        for tensor in configured:
-            known = by_name.get(tensor["name"])
-            if known is None:
-                names = ", ".join(sorted(by_name))
-                raise InvalidArgumentError(
-                    f"unexpected inference {what} '{tensor['name']}', allowed {what}s are: {names}"
-                )
-            _check_tensor(model, what, tensor, known)
+    inputs = {tensor.name: tensor for tensor in session.inputs}
+    outputs = {tensor.name: tensor for tensor in session.outputs}
+    for tensor in config["input"]:
+        known = _known("input", tensor["name"], inputs)
+        _check_datatype(model, "input", tensor, known)
+        if not (tensor.get("allow_ragged_batch") and model.max_batch_size > 0):
+            _check_dims(model, tensor["name"], backend_dims(model, tensor), known)
+    for tensor in config["output"]:
+        known = _known("output", tensor["name"], outputs)
+        _check_datatype(model, "output", tensor, known)
+        if tensor["name"] not in _split_by_shape(model):
+            _check_dims(model, tensor["name"], backend_dims(model, tensor), known)
+    for name in made:
+        _known("input", name, inputs)
+    for state in model.states:
+        for what, key, tensors in (
+            ("input", "input_name", inputs),
+            ("output", "output_name", outputs),
+        ):
+            known = _known(what, state[key], tensors)
+            _check_datatype(model, f"state {what}", {**state, "name": state[key]}, known)
+            _check_dims(model, state[key], batched_dims(model, state["dims"]), known)
 
 
-def _check_tensor(
+def _split_by_shape(model: ModelInfo) -> set[str]:
+    made = model.config.get("batch_output", [])
+    return {name for one in made for name in one["target_name"]}
+
+
+def _known(what: str, name: str, tensors: Mapping[str, OnnxTensor]) -> OnnxTensor:
+    known = tensors.get(name)
+    if known is None:
+        names = ", ".join(sorted(tensors))
+        raise InvalidArgumentError(
+            f"unexpected inference {what} '{name}', allowed {what}s are: {names}"
+        )
+    return known
+
+
+def _check_datatype(
     model: ModelInfo, what: str, tensor: Mapping[str, Any], known: OnnxTensor
 ) -> None:
     provides = datatype.BY_WIRE_NAME[known.wire_datatype].config_name
@@ -282,7 +307,9 @@ def _check_tensor(
             f"unable to load model '{model.name}', configuration expects datatype"
             f" {tensor['data_type']} for {what} '{tensor['name']}', model provides {provides}"
         )
-    dims = backend_dims(model, tensor)
+
+
+def _check_dims(model: ModelInfo, name: str, dims: list[int], known: OnnxTensor) -> None:
     if known.is_scalar:
         fits = model.max_batch_size == 0 and math.prod(dims) == 1
     else:
@@ -292,7 +319,7 @@ def _check_tensor(
         )
     if not fits:
         raise InvalidArgumentError(
-            f"model '{model.name}', tensor '{tensor['name']}': the model expects"
+            f"model '{model.name}', tensor '{name}': the model expects"
             f" {len(known.dims)} dimensions (shape {list(known.dims)}) but the model configuration"
             f" specifies {len(dims)} dimensions (shape {dims}"
             f"{', an initial batch dimension included' if model.max_batch_size > 0 else ''})"
@@ -302,5 +329,9 @@ def _check_tensor(
 def backend_dims(model: ModelInfo, tensor: Mapping[str, Any]) -> list[int]:
     """The shape that the model sees: `reshape` if there is one, with the batch dimension."""
     reshape = tensor.get("reshape")
-    dims = list(reshape["shape"]) if reshape is not None else list(tensor["dims"])
-    return [-1, *dims] if model.max_batch_size > 0 else dims
+    return batched_dims(model, reshape["shape"] if reshape is not None else tensor["dims"])
+
+
+def batched_dims(model: ModelInfo, dims: Sequence[int]) -> list[int]:
+    """`dims` behind the batch dimension, where the model batches."""
+    return [-1, *dims] if model.max_batch_size > 0 else list(dims)

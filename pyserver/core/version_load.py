@@ -95,9 +95,6 @@ class VersionLoad:
             "model_warmup": bool(config.model_warmup),
             "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
             "response_cache": config.response_cache.enable,
-            "sequence_batching.state": bool(config.sequence_batching.state),
-            "batch_input": bool(config.batch_input),
-            "batch_output": bool(config.batch_output),
         }
         for field, there in asked.items():
             if there:

@@ -35,6 +35,7 @@ from pyserver.control.channel import ControlClosed, ControlSocket
 from pyserver.errors import InternalError, NotFoundError, ServerError
 from pyserver.instance.controls import control_tensors
 from pyserver.instance.process import set_name
+from pyserver.instance.states import state_tensors
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,9 @@ class InstanceRole:
         controls = control_tensors(model.config)
         if controls:
             executor.set_controls(controls, model.max_batch_size > 0)
+        states = state_tensors(model.config, model.model_dir)
+        if states:
+            executor.set_states(states)
         instance = loaded.make_instance(attached.info)
         return _Running(attached.info.name, instance, executor)
 
