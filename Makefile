@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export DEBIAN_FRONTEND := noninteractive
 
-DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev libssl-dev rapidjson-dev zlib1g-dev
+DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev libssl-dev libxxhash-dev rapidjson-dev zlib1g-dev
 # libb64 is perf_analyzer's; openssl makes certificates.
 DEBS_TEST := libgtest-dev libb64-0d openssl
 DEBS_LINT := clang-format-14 cppcheck

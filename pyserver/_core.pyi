@@ -17,7 +17,9 @@ DATATYPES: tuple[tuple[int, str, int], ...]  # (number, wire name, element bytes
 # --- engine.cc ---
 
 class Engine:
-    def __init__(self, region_bytes: int, budget_bytes: int, busy_poll: bool = True) -> None: ...
+    def __init__(
+        self, region_bytes: int, budget_bytes: int, busy_poll: bool = True, cache_bytes: int = 0
+    ) -> None: ...
     @property
     def region_fd(self) -> int: ...
     @property

@@ -67,6 +67,7 @@ engine::ModelSettings settings_from(const py::dict& given) {
   settings.version = given["version"].cast<int64_t>();
   settings.policy = given["policy"].cast<std::string>();
   read(given, "preserve_ordering", &settings.preserve_ordering);
+  read(given, "cache", &settings.cache);
   if (given.contains("ensemble"))
     settings.ensemble = ensemble_from(given["ensemble"].cast<py::dict>());
   sched::PolicySettings& queue = settings.queue;
@@ -109,6 +110,8 @@ py::dict statistics_dict(const engine::ModelStatistics& figures, uint64_t queued
   made["compute_input"] = duration(figures.compute_input);
   made["compute_infer"] = duration(figures.compute_infer);
   made["compute_output"] = duration(figures.compute_output);
+  made["cache_hit"] = duration(figures.cache_hit);
+  made["cache_miss"] = duration(figures.cache_miss);
   made["queued"] = queued;
   py::list batches;
   for (const auto& [rows, batch] : figures.batches) {
@@ -123,8 +126,15 @@ py::dict statistics_dict(const engine::ModelStatistics& figures, uint64_t queued
   return made;
 }
 
-py::dict counters_dict(const engine::Counters& counters) {
+py::dict counters_dict(const engine::Counters& counters,
+                       const engine::ResponseCache::Figures& cache) {
   py::dict made;
+  made["waiting_for_cache"] = counters.waiting_for_cache;
+  made["cache_entries"] = cache.entries;
+  made["cache_bytes"] = cache.bytes;
+  made["cache_lookups"] = cache.lookups;
+  made["cache_hits"] = cache.hits;
+  made["cache_evictions"] = cache.evictions;
   made["live_requests"] = counters.live_requests;
   made["queued_requests"] = counters.queued_requests;
   made["live_leases"] = counters.live_leases;
@@ -160,9 +170,9 @@ void in_engine(engine::Runner& runner, Command command) {
 }
 
 std::unique_ptr<engine::Runner> make_runner(uint64_t region_bytes, uint64_t budget_bytes,
-                                            bool busy_poll) {
+                                            bool busy_poll, uint64_t cache_bytes) {
   std::unique_ptr<engine::Runner> runner;
-  raise_if_error(engine::Runner::make(region_bytes, budget_bytes, busy_poll, &runner));
+  raise_if_error(engine::Runner::make(region_bytes, budget_bytes, cache_bytes, busy_poll, &runner));
   return runner;
 }
 
@@ -206,7 +216,7 @@ void bind_engine(py::module_& module) {
   py::class_<Runner>(module, "Engine",
                      "Core's loop: rings in, policies, rings out, in a thread of its own.")
       .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"),
-           py::arg("busy_poll") = true)
+           py::arg("busy_poll") = true, py::arg("cache_bytes") = 0)
       .def_property_readonly("region_fd", &Runner::region_fd,
                              "Core's own region (peer 0); stays the engine's.")
       .def_property_readonly("event_fd", &Runner::event_fd, "Readable when events() has something.")
@@ -279,8 +289,12 @@ void bind_engine(py::module_& module) {
       .def("counters",
            [](Runner& runner) {
              engine::Counters counters;
-             in_engine(runner, [&](Engine& engine, uint64_t) { counters = engine.counters(); });
-             return counters_dict(counters);
+             engine::ResponseCache::Figures cache;
+             in_engine(runner, [&](Engine& engine, uint64_t) {
+               counters = engine.counters();
+               cache = engine.cache_figures();
+             });
+             return counters_dict(counters, cache);
            })
       .def("events", [](Runner& runner) {
         py::list made;

@@ -158,8 +158,10 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
 }
 
 void Engine::check_drained(Model* model) {
-  if (model->accepting || model->running > 0 || model->policy->queued() > 0 || model->drained)
+  if (model->accepting || model->running > 0 || model->policy->queued() > 0 ||
+      model->waiting_for_cache > 0 || model->drained) {
     return;
+  }
   model->drained = true;
   events_.push_back({Event::Kind::kDrained, model->handle, {}});
 }

@@ -7,8 +7,9 @@
 
 namespace pyserver::engine {
 
-Engine::Engine(shm::Mapping own_region, uint64_t budget_bytes)
+Engine::Engine(shm::Mapping own_region, uint64_t budget_bytes, uint64_t cache_bytes)
     : own_region_(std::move(own_region)), own_memory_(&own_region_, budget_bytes, 1 << 20) {
+  if (cache_bytes > 0) cache_.emplace(&own_region_, &own_memory_, cache_bytes);
   leases_.emplace_back();
   peers_.emplace_back();  // id 0 is core itself
 }
@@ -49,6 +50,9 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
       dequeue(request, now_ns);
       forget_request(request);
       drop(now_ns);
+    } else if (request->waits_for_cache) {
+      stop_waiting(request);
+      forget_request(request);
     } else if (request->led != nullptr) {
       cancel_run(request->led.get());
     } else {
@@ -110,6 +114,7 @@ void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t n
     refuse(queued, base::Code::kUnavailable, message, now_ns);
     drop(now_ns);
   }
+  end_flights_of(model, base::Code::kUnavailable, message, now_ns);
   check_drained(model);
 }
 
@@ -130,6 +135,7 @@ void Engine::remove_model(uint32_t handle) {
     for (Batch* batch : running) abandon_batch(batch, "the model was removed", 0);
   }
   while (model->order_first != nullptr) leave_order(model->order_first);
+  if (cache_) cache_->forget_model(handle);
   std::erase(dirty_models_, model);
   std::erase_if(events_, [handle](const Event& event) {
     return event.kind == Event::Kind::kDrained && event.id == handle;
@@ -179,6 +185,10 @@ Counters Engine::counters() const {
   now.own_bytes = own_memory_.used_bytes();
   for (const auto& [handle, model] : models_) now.queued_requests += model->policy->queued();
   return now;
+}
+
+ResponseCache::Figures Engine::cache_figures() const {
+  return cache_ ? cache_->figures() : ResponseCache::Figures{};
 }
 
 std::vector<Event> Engine::take_events() { return std::exchange(events_, {}); }

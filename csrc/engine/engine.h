@@ -1,7 +1,8 @@
 // The engine: takes records from the peers' rings, lets policies form batches, sends batches to instances and replies to submitters.
 //
 // It does no waiting and reads no clock: Runner calls poll() and dispatch() with the time, and tests do so by hand. It never reads a
-// tensor's bytes. It alone knows who holds what of whose memory (leases), so that a peer's death gives everything back.
+// tensor's bytes, but to copy answers into the response cache and to hash an ensemble's steps for it. It alone knows who holds what of
+// whose memory (leases), so that a peer's death gives everything back.
 //
 //   Submit ──> policy ──> BatchHead + Execute ──> instance ──> Response ──> Reply ──> submitter
 //                                                    ^                        │ lease
@@ -23,6 +24,7 @@
 
 #include "base/status.h"
 #include "engine/ensemble.h"
+#include "engine/response_cache.h"
 #include "engine/statistics.h"
 #include "model/catalog.h"
 #include "sched/policy.h"
@@ -38,11 +40,20 @@ struct Model;
 struct Peer;
 struct Batch;
 
-// A response, or an error, that waits until those of earlier requests have gone out (preserve_ordering).
-struct HeldReply {
-  Peer* from = nullptr;  // nullptr: an error of the engine's own
+// A response, or an error, as it goes out; with preserve_ordering it waits until those of earlier requests have.
+struct Answer {
+  Peer* from = nullptr;  // nullptr: core itself, with one of the two below
   shm::Response record;
   std::string message;
+  CachedResponse* cached = nullptr;  // pinned
+};
+
+// What a request is to the response cache.
+enum class CacheRole : uint8_t {
+  kNone,
+  kLeader,    // the first of its key: its answer is for all that wait for it
+  kFollower,  // waits for a leader
+  kAlone,     // is executed for itself, and its answer kept
 };
 
 struct Request : sched::Request {
@@ -68,7 +79,11 @@ struct Request : sched::Request {
   Request* peer_previous = nullptr;
   Request* order_next = nullptr;  // among the model's, in order of arrival (preserve_ordering)
   Request* order_previous = nullptr;
-  std::vector<HeldReply> held;
+  std::vector<Answer> held;
+  CacheKey cache_key;
+  CacheRole cache_role = CacheRole::kNone;
+  bool waits_for_cache =
+      false;  // neither queued nor executing: for a leader, or for a cache elsewhere
   // Ensembles: a step's request lies in core's own region and has no submitter, but a run that waits for it.
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
@@ -98,7 +113,14 @@ struct Lease {
   uint32_t generation = 0;
   uint32_t next = 0;  // in the holder's list, or the free list
   uint32_t previous = 0;
+  CachedResponse* cached = nullptr;
   std::vector<SourceRef> sources;  // what an ensemble's response refers to
+};
+
+// Requests of one key that are in progress.
+struct Flight {
+  uint64_t leader = 0;  // tickets
+  std::vector<uint64_t> followers;
 };
 
 enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
@@ -125,6 +147,7 @@ struct ModelSettings {
   std::string policy = "direct";
   sched::PolicySettings queue = {};
   bool preserve_ordering = false;
+  bool cache = false;  // its answers go into the response cache
   std::optional<EnsemblePlan> ensemble = {};
   // Whatever the model's config says, a queue has an end.
   uint64_t max_queued_requests = 1 << 18;
@@ -138,8 +161,9 @@ struct Model {
   std::unique_ptr<Ensemble> ensemble;
   std::vector<Peer*> instances;
   ModelStatistics statistics;
-  uint64_t execution_ns = 0;  // moving average of what a batch takes in its instance
-  uint64_t running = 0;       // batches not yet closed; runs of an ensemble
+  uint64_t execution_ns = 0;       // moving average of what a batch takes in its instance
+  uint64_t running = 0;            // batches not yet closed; runs of an ensemble
+  uint64_t waiting_for_cache = 0;  // requests
   uint64_t queued_bytes = 0;
   Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
   Request* order_last = nullptr;
@@ -163,6 +187,7 @@ struct Counters {
   uint64_t live_leases = 0;
   uint64_t live_batches = 0;
   uint64_t live_runs = 0;              // requests of ensembles
+  uint64_t waiting_for_cache = 0;      // requests
   uint64_t ensemble_copied_bytes = 0;  // of tensors between steps: stays 0
   uint64_t peers = 0;
   uint64_t models = 0;
@@ -174,7 +199,8 @@ struct Counters {
 
 class Engine {
  public:
-  Engine(shm::Mapping own_region, uint64_t budget_bytes);
+  // `cache_bytes` of the budget are the response cache's; 0: there is none.
+  Engine(shm::Mapping own_region, uint64_t budget_bytes, uint64_t cache_bytes = 0);
   ~Engine();
 
   // --- the control plane's operations (through Runner) ---
@@ -194,6 +220,7 @@ class Engine {
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
   Counters counters() const;
+  ResponseCache::Figures cache_figures() const;
   // Instances have batches.
   bool executing() const { return counters_.live_batches > 0; }
   std::vector<Event> take_events();
@@ -223,6 +250,7 @@ class Engine {
   void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
   void submit(Peer* from, const shm::Submit& record, uint64_t now_ns);
   void enqueue(Request* request, std::span<const uint8_t> table, uint64_t now_ns);
+  void queue(Request* request, std::span<const uint8_t> table, uint64_t now_ns);
   void cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns);
   void give_back(Peer* from, const shm::Return& record);
   void respond(Peer* from, const shm::Response& record, uint64_t now_ns);
@@ -251,10 +279,10 @@ class Engine {
   void dequeue(Request* request, uint64_t now_ns);
 
   // replies.cc: the one way by which answers leave
-  void deliver(Request* request, Peer* from, const shm::Response& record);
+  void deliver(Request* request, Answer answer);
   void deliver_error(Request* request, base::Code code, const std::string& message, uint8_t flags);
-  void hand_over(Request* request, Peer* from, const shm::Response& record,
-                 const std::string& message);
+  void hand_over(Request* request, const Answer& answer);
+  void throw_away(const Answer& answer);
   void enter_order(Request* request);
   void leave_order(Request* request);
   void unlink_order(Request* request);
@@ -262,6 +290,16 @@ class Engine {
   void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,
                   uint8_t flags);
   std::string request_prefix(const Request& request) const;
+
+  // caching.cc
+  bool ask_cache(Request* request, std::span<const uint8_t> table);
+  void answer_from_cache(Request* request, CachedResponse* entry, uint64_t lookup_ns);
+  void keep_answer(Request* request, std::span<const uint8_t> table);
+  void flight_over(Request* request);
+  void stop_waiting(Request* request);
+  void end_flights_of(Model* model, base::Code code, const std::string& message, uint64_t now_ns);
+  std::optional<std::span<const uint8_t>> bytes_in(const shm::TensorEntry& tensor) const;
+  std::span<const uint8_t> table_of(const Request& request) const;
 
   // ensemble.cc
   void start_run(Request* request, std::span<const uint8_t> table);
@@ -283,9 +321,8 @@ class Engine {
   void start_step(Run* run, uint32_t scope, uint32_t index);
   base::Status fill_step(Run* run, uint32_t scope, uint32_t index, Request* request);
   bool place_table(std::span<const uint8_t> table, uint64_t* offset, uint32_t* bytes);
-  void step_answered(Request* request, Peer* from, const shm::Response& record,
-                     const std::string& message);
-  std::vector<NamedValue> values_in(const Request& request, const Peer& from,
+  void step_answered(Request* request, const Answer& answer);
+  std::vector<NamedValue> values_in(const Request& request, uint32_t owner,
                                     const shm::ResponseView& view, const SourceRef& memory) const;
   void take_answer(Request* request, bool final, std::vector<NamedValue>* outputs,
                    const base::Status& status);
@@ -331,6 +368,8 @@ class Engine {
   shm::ResponseBuilder error_table_;
   shm::RequestBuilder step_table_;
   model::Catalog catalog_;
+  std::optional<ResponseCache> cache_;
+  std::unordered_map<CacheKey, Flight, CacheKeyHash> flights_;
   uint64_t now_ns_ = 0;  // what the operation that runs was told
   bool ending_ = false;
   std::vector<Event> events_;

@@ -17,6 +17,10 @@ void Engine::source_over(const Source& source) {
     if (Peer* owner = peer(source.peer); owner != nullptr) return_to(owner, source.number);
     return;
   }
+  if (source.kind == Source::Kind::kCached) {
+    cache_->unpin(reinterpret_cast<CachedResponse*>(source.number));
+    return;
+  }
   Request* request = find_request(source.number);
   if (request == nullptr || request->released) return;
   request->released = true;
@@ -188,6 +192,7 @@ void Engine::end_run(Run* run) {
   for (const OpenStep& open : std::exchange(run->open, {})) abandon_step(model, open);
   const bool told = run->answered && !decoupled;
   run->scopes.clear();  // memory that nobody else reads goes back with the answer
+  flight_over(request);
   request->answered = true;
   count_run(*run);
   if (run->failed && !told) {
@@ -215,6 +220,9 @@ void Engine::abandon_step(Model* ensemble, const OpenStep& open) {
     dequeue(request, now_ns_);
     forget_request(request);
     drop(now_ns_);
+  } else if (request->waits_for_cache) {
+    stop_waiting(request);
+    forget_request(request);
   } else if (request->led != nullptr) {
     cancel_run(request->led.get());
   } else if (request->instance != nullptr && !request->answered) {

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "model/checks.h"
 #include "model/shapes.h"
+#include "shm/cache_key.h"
 
 namespace pyserver::engine {
 
@@ -152,6 +153,13 @@ base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, Request
     builder.add_output(output.name, static_cast<uint16_t>(output.index));
   for (const shm::ParameterEntry& entry : run->table.parameters())
     builder.add_parameter(run->table.parameter(entry));
+  // (A nested ensemble's answer goes to the outer one without ever being a table: its steps' are kept.)
+  if (spec.cache_seed && cache_ && request->model->ensemble == nullptr) {
+    const auto bytes_of = [&](const shm::TensorEntry& input) {
+      return bytes_in(input).value_or(std::span<const uint8_t>());
+    };
+    shm::set_cache_key(*spec.cache_seed, bytes_of, &builder);
+  }
   if (!place_table(builder.finish(), &request->table_offset, &request->table_bytes))
     return base::unavailable("core has no memory left for the request of a step");
   request->own_table = true;
@@ -173,28 +181,34 @@ bool Engine::place_table(std::span<const uint8_t> table, uint64_t* offset, uint3
   return true;
 }
 
-// The one place where a step's answer arrives. `from` as in hand_over.
-void Engine::step_answered(Request* request, Peer* from, const shm::Response& record,
-                           const std::string& message) {
+// The one place where a step's answer arrives.
+void Engine::step_answered(Request* request, const Answer& answer) {
+  Peer* const from = answer.from;
+  const shm::Response& record = answer.record;
   const bool final = (record.flags & shm::kFinal) != 0;
   SourceRef memory;
   shm::ResponseView view;
   base::Status status;
   std::vector<NamedValue> outputs;
-  if (from != nullptr && (record.flags & shm::kEmpty) == 0) {
+  if (answer.cached != nullptr) {
+    memory = std::make_shared<Source>(this, Source::Kind::kCached, shm::kCorePeer,
+                                      reinterpret_cast<uintptr_t>(answer.cached));
+    status = view.parse(cache_->table(*answer.cached));
+    if (status.ok()) outputs = values_in(*request, shm::kCorePeer, view, memory);
+  } else if (from != nullptr && (record.flags & shm::kEmpty) == 0) {
     memory = std::make_shared<Source>(this, Source::Kind::kResponse, from->id, record.cookie);
     status = view.parse({from->region.data() + record.table_offset, record.table_bytes});
     if (status.ok() && (record.flags & shm::kError) != 0)
       status = base::Status(static_cast<base::Code>(record.code), std::string(view.message()));
-    if (status.ok()) outputs = values_in(*request, *from, view, memory);
+    if (status.ok()) outputs = values_in(*request, from->id, view, memory);
   } else if ((record.flags & shm::kEmpty) == 0) {
-    status = base::Status(static_cast<base::Code>(record.code), message);
+    status = base::Status(static_cast<base::Code>(record.code), answer.message);
   }
   const bool empty = (record.flags & shm::kEmpty) != 0;
   take_answer(request, final, empty ? nullptr : &outputs, status);
 }
 
-std::vector<Engine::NamedValue> Engine::values_in(const Request& request, const Peer& from,
+std::vector<Engine::NamedValue> Engine::values_in(const Request& request, uint32_t owner,
                                                   const shm::ResponseView& view,
                                                   const SourceRef& memory) const {
   const std::shared_ptr<const SequenceOverride> sequence = sequence_of(view);
@@ -209,7 +223,7 @@ std::vector<Engine::NamedValue> Engine::values_in(const Request& request, const 
     one.value.location = {entry.place, entry.region, entry.offset, entry.byte_size};
     one.value.source = memory;
     one.value.sequence = sequence;
-    if (entry.region != from.id) memory->under = request.sources;
+    if (entry.region != owner) memory->under = request.sources;
   }
   return made;
 }
@@ -322,10 +336,12 @@ void Engine::send_run_response(Run* run, bool final, const std::vector<NamedValu
   builder.add_parameter({"sequence_start", (sequence.flags & shm::kSequenceStart) != 0});
   builder.add_parameter({"sequence_end", (sequence.flags & shm::kSequenceEnd) != 0});
   shm::Reply reply;
-  if (!place_table(builder.finish(), &reply.table_offset, &reply.table_bytes)) {
+  const std::span<const uint8_t> table = builder.finish();
+  if (!place_table(table, &reply.table_offset, &reply.table_bytes)) {
     run->answered = false;
     return fail_run(run, base::Code::kUnavailable, "core has no memory left for the response");
   }
+  if (final) keep_answer(request, table);
   reply.ticket = request->submitter_ticket;
   reply.owner = shm::kCorePeer;
   if (final) reply.flags = shm::kFinal;

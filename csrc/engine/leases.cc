@@ -33,7 +33,9 @@ void Engine::end_lease(uint32_t slot) {
     lease.holder->leases = lease.next;
   }
   if (lease.next != 0) leases_[lease.next].previous = lease.previous;
-  if (lease.core_owned) {
+  if (lease.cached != nullptr) {
+    cache_->unpin(lease.cached);
+  } else if (lease.core_owned) {
     own_memory_.free(lease.cookie);
   } else if (lease.owner != nullptr) {
     return_to(lease.owner, lease.cookie);

@@ -63,17 +63,22 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   enqueue(request, {from->region.data() + record.table_offset, record.table_bytes}, now_ns);
 }
 
-// Hands a request to its model's policy, or begins an ensemble's run.
+// Answers a request from the cache, hands it to its model's policy, or begins an ensemble's run.
 void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
   Model* const model = request->model;
   request->enqueue_ns = now_ns;
-  if (model->ensemble != nullptr) return start_run(request, table);
-  if (model->settings.preserve_ordering) enter_order(request);
-  if (model->policy->queued() >= model->settings.max_queued_requests ||
+  if (model->ensemble == nullptr && model->settings.preserve_ordering) enter_order(request);
+  if (model->policy->queued() + model->waiting_for_cache >= model->settings.max_queued_requests ||
       request->payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {
     return refuse(request, base::Code::kUnavailable,
                   request_prefix(*request) + "Exceeds maximum queue size", now_ns);
   }
+  if (!ask_cache(request, table)) queue(request, table, now_ns);
+}
+
+void Engine::queue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
+  Model* const model = request->model;
+  if (model->ensemble != nullptr) return start_run(request, table);
   if (model->policy->binds_instances()) {
     shm::read_correlation(table, &request->correlation_id, &request->correlation_text);
   }
@@ -93,6 +98,9 @@ void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
     dequeue(request, now_ns);
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
     drop(now_ns);
+  } else if (request->waits_for_cache) {
+    stop_waiting(request);
+    refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
   } else if (request->led != nullptr) {
     cancel_run(request->led.get());
   } else if (request->instance != nullptr && !request->answered) {
@@ -123,15 +131,24 @@ void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
       record.code > base::kMaxCode) {
     violation(from, "it answered with a table outside its region");
     if ((record.flags & shm::kReleasedFlag) != 0) let_go(request);
+    flight_over(request);
     answered(request, true, now_ns);
     deliver_error(request, base::Code::kInternal,
                   "the instance answered with a table outside its region", shm::kFinal);
     return finish_if_over(request);
   }
   if ((record.flags & shm::kReleasedFlag) != 0) let_go(request);
+  if (request->cache_role != CacheRole::kNone) {
+    // One response that is all of the answer; of several none is kept.
+    if (record.flags == (record.flags & (shm::kFinal | shm::kReleasedFlag)) &&
+        (record.flags & shm::kFinal) != 0) {
+      keep_answer(request, {from->region.data() + record.table_offset, record.table_bytes});
+    }
+    flight_over(request);
+  }
   if ((record.flags & shm::kFinal) != 0)
     answered(request, (record.flags & shm::kError) != 0, now_ns);
-  deliver(request, from, record);
+  deliver(request, {from, record, {}, nullptr});
   finish_if_over(request);
 }
 

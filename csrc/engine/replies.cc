@@ -5,48 +5,51 @@
 
 namespace pyserver::engine {
 
-void Engine::deliver(Request* request, Peer* from, const shm::Response& record) {
+void Engine::deliver(Request* request, Answer answer) {
   if (request->model->settings.preserve_ordering && request->model->order_first != request) {
-    request->held.push_back({from, record, {}});
+    request->held.push_back(std::move(answer));
     return;
   }
-  hand_over(request, from, record, {});
+  hand_over(request, answer);
   if (request->delivered) leave_order(request);
 }
 
 void Engine::deliver_error(Request* request, base::Code code, const std::string& message,
                            uint8_t flags) {
-  shm::Response record;
-  record.flags = static_cast<uint8_t>(flags | shm::kError);
-  record.code = static_cast<uint8_t>(code);
-  if (request->model->settings.preserve_ordering && request->model->order_first != request) {
-    request->held.push_back({nullptr, record, message});
-    return;
-  }
-  hand_over(request, nullptr, record, message);
-  if (request->delivered) leave_order(request);
+  Answer answer;
+  answer.record.flags = static_cast<uint8_t>(flags | shm::kError);
+  answer.record.code = static_cast<uint8_t>(code);
+  answer.message = message;
+  deliver(request, std::move(answer));
 }
 
-// `from` of nullptr: an error of the engine's own, with `message`.
-void Engine::hand_over(Request* request, Peer* from, const shm::Response& record,
-                       const std::string& message) {
+void Engine::hand_over(Request* request, const Answer& answer) {
+  Peer* const from = answer.from;
+  const shm::Response& record = answer.record;
   const bool final = (record.flags & shm::kFinal) != 0;
   const bool empty = (record.flags & shm::kEmpty) != 0;
   if (final) request->delivered = true;
-  if (request->run != nullptr) return step_answered(request, from, record, message);
+  if (request->run != nullptr) return step_answered(request, answer);
   Peer* to = request->submitter;
   auto flags = static_cast<uint8_t>(record.flags & ~shm::kReleasedFlag);
   if (final && request->released) flags |= shm::kReleasedFlag;
   if (to == nullptr) {
-    if (from != nullptr && !empty) return_to(from, record.cookie);
-  } else if (from == nullptr && !empty) {
-    send_error(to, request->submitter_ticket, static_cast<base::Code>(record.code), message, flags);
+    throw_away(answer);
+  } else if (from == nullptr && answer.cached == nullptr && !empty) {
+    send_error(to, request->submitter_ticket, static_cast<base::Code>(record.code), answer.message,
+               flags);
   } else {
     shm::Reply reply;
     reply.flags = flags;
     reply.code = record.code;
     reply.ticket = request->submitter_ticket;
-    if (!empty) {
+    if (answer.cached != nullptr) {
+      reply.owner = shm::kCorePeer;
+      reply.table_bytes = answer.cached->table_bytes;
+      reply.table_offset = answer.cached->table_offset;
+      reply.lease = make_lease(nullptr, to, 0);
+      leases_[static_cast<uint32_t>(reply.lease)].cached = answer.cached;
+    } else if (!empty) {
       reply.owner = from->id;
       reply.table_bytes = record.table_bytes;
       reply.table_offset = record.table_offset;
@@ -54,6 +57,13 @@ void Engine::hand_over(Request* request, Peer* from, const shm::Response& record
     }
     send(to, shm::pack(reply));
   }
+}
+
+// Nobody is there to take it.
+void Engine::throw_away(const Answer& answer) {
+  if (answer.cached != nullptr) cache_->unpin(answer.cached);
+  if (answer.from != nullptr && (answer.record.flags & shm::kEmpty) == 0)
+    return_to(answer.from, answer.record.cookie);
 }
 
 void Engine::enter_order(Request* request) {
@@ -70,13 +80,10 @@ void Engine::leave_order(Request* request) {
   if (request->order_previous == nullptr && model->order_first != request)
     return;  // it left before
   unlink_order(request);
-  for (const HeldReply& held : std::exchange(request->held, {})) {  // its turn never came
-    if (held.from != nullptr && (held.record.flags & shm::kEmpty) == 0)
-      return_to(held.from, held.record.cookie);
-  }
+  for (const Answer& held : std::exchange(request->held, {}))
+    throw_away(held);  // its turn never came
   while (Request* first = model->order_first) {
-    for (const HeldReply& held : std::exchange(first->held, {}))
-      hand_over(first, held.from, held.record, held.message);
+    for (const Answer& held : std::exchange(first->held, {})) hand_over(first, held);
     if (!first->delivered) return;
     unlink_order(first);
     finish_if_over(first);
@@ -95,7 +102,7 @@ void Engine::unlink_order(Request* request) {
 // What an instance that is gone had answered and nobody has been given yet is lost with its memory.
 void Engine::lose_held_replies(Model* model, const Peer* gone, const std::string& message) {
   for (Request* request = model->order_first; request != nullptr; request = request->order_next) {
-    for (HeldReply& held : request->held) {
+    for (Answer& held : request->held) {
       if (held.from != gone) continue;
       held.from = nullptr;
       if ((held.record.flags & shm::kEmpty) != 0) continue;

@@ -62,6 +62,7 @@ void Engine::leave_batch(Request* request) {
 }
 
 void Engine::forget_request(Request* request) {
+  flight_over(request);
   unlink_submitter(request);
   leave_order(request);
   leave_batch(request);
@@ -162,6 +163,7 @@ void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t no
   while (!batch->requests.empty()) {
     Request* request = batch->requests.back();
     const bool was_answered = request->answered;
+    flight_over(request);
     if (!was_answered) answered(request, true, now_ns);
     leave_batch(request);  // whoever is answered now may still wait for its turn
     request->instance = nullptr;
@@ -189,6 +191,7 @@ void Engine::refuse(Request* request, base::Code code, const std::string& messag
   const uint64_t took_ns =
       request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
   request->model->statistics.fail.add(1, took_ns);
+  flight_over(request);
   Model* const model = request->model;
   request->answered = true;
   request->released = true;

@@ -51,8 +51,8 @@ struct Runner::Command {
   bool done = false;
 };
 
-base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, bool busy_poll,
-                          std::unique_ptr<Runner>* runner) {
+base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, uint64_t cache_bytes,
+                          bool busy_poll, std::unique_ptr<Runner>* runner) {
   std::unique_ptr<Runner> made(new Runner());
   base::Status status = shm::make_memfd("pyserver-region-core", region_bytes, &made->region_fd_);
   shm::Mapping region;
@@ -66,7 +66,7 @@ base::Status Runner::make(uint64_t region_bytes, uint64_t budget_bytes, bool bus
       !watch(made->epoll_.get(), made->command_bell_.get(), nullptr)) {
     return system_error("cannot set up the engine's loop");
   }
-  made->engine_ = std::make_unique<Engine>(std::move(region), budget_bytes);
+  made->engine_ = std::make_unique<Engine>(std::move(region), budget_bytes, cache_bytes);
   *runner = std::move(made);
   return {};
 }

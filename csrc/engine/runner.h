@@ -22,8 +22,9 @@ namespace pyserver::engine {
 class Runner {
  public:
   // `busy_poll`: this loop and those of all peers may look on before they sleep (base/spin_wait.h).
-  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes, bool busy_poll,
-                           std::unique_ptr<Runner>* runner);
+  // `cache_bytes` of the budget are the response cache's.
+  static base::Status make(uint64_t region_bytes, uint64_t budget_bytes, uint64_t cache_bytes,
+                           bool busy_poll, std::unique_ptr<Runner>* runner);
   ~Runner();
 
   void start();

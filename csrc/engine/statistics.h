@@ -31,6 +31,8 @@ struct ModelStatistics {
   Duration compute_input;
   Duration compute_infer;
   Duration compute_output;
+  Duration cache_hit;                           // requests; looking the answer up
+  Duration cache_miss;                          // likewise, and keeping it
   std::map<uint64_t, BatchStatistics> batches;  // by rows
 };
 

@@ -147,7 +147,7 @@ base::Status InferExchange::submit() {
   const protocol::OwnMemory memory{session_->peer, &session_->region, &session_->allocator};
   base::Status status = service_->decoder_.decode(*spec_, view, memory, &request_);
   if (!status.ok()) return status;
-  const std::span<const uint8_t> table = request_.table.finish();
+  const std::span<const uint8_t> table = protocol::finish_table(*spec_, memory, &request_.table);
   table_ = session_->allocator.allocate(table.size());
   if (!table_) return region_full(*session_, table.size());
   std::memcpy(session_->region.data() + *table_, table.data(), table.size());

@@ -112,6 +112,8 @@ bool read_spec(const dom::object& spec, ModelSpec* model) {
     return false;
   }
   model->max_batch_size = static_cast<int32_t>(max_batch_size);
+  uint64_t seed = 0;
+  if (spec["cache_seed"].get(seed) == simdjson::SUCCESS) model->cache_seed = seed;
   return read_flag(spec, "decoupled", &model->decoupled) &&
          read_tensors(spec, "inputs", &model->inputs) &&
          read_tensors(spec, "outputs", &model->outputs) && read_sequence(spec, model);

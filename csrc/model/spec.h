@@ -30,6 +30,8 @@ struct ModelSpec {
   int32_t max_batch_size = 0;
   bool decoupled = false;
   bool sequence = false;
+  // Its answers are kept in the response cache, under keys with this seed.
+  std::optional<uint64_t> cache_seed;
   base::Datatype correlation_datatype = base::Datatype::kInvalid;  // of the CORRID control, if any
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;

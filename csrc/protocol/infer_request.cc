@@ -1,7 +1,10 @@
 // From a checked draft to the table of a request.
 #include "protocol/infer_request.h"
 
+#include <algorithm>
+
 #include "model/spec.h"
+#include "shm/cache_key.h"
 
 namespace pyserver::protocol {
 
@@ -45,6 +48,21 @@ void fill_table(const model::RequestDraft& draft, DecodedRequest* request) {
   request->batch_size = draft.batch_size;
   request->signature = draft.signature;
   request->payload_bytes = draft.payload_bytes;
+}
+
+std::span<const uint8_t> finish_table(const model::ModelSpec& model, const OwnMemory& memory,
+                                      shm::RequestBuilder* table) {
+  const auto is_here = [&](const shm::TensorEntry& input) {
+    return input.place == shm::Place::kRegion && input.region == memory.peer;
+  };
+  // What lies in a client's memory may change while it is read.
+  if (model.cache_seed && std::ranges::all_of(table->inputs(), is_here)) {
+    const auto bytes_of = [&](const shm::TensorEntry& input) {
+      return std::span<const uint8_t>(memory.mapping->data() + input.offset, input.byte_size);
+    };
+    shm::set_cache_key(*model.cache_seed, bytes_of, table);
+  }
+  return table->finish();
 }
 
 }  // namespace pyserver::protocol

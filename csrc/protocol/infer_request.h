@@ -55,4 +55,8 @@ using FindBytes = std::function<std::optional<std::span<const uint8_t>>(const sh
 // A draft that passed model::check() as the request's table. Flags, priority and time-out are taken from `request`.
 void fill_table(const model::RequestDraft& draft, DecodedRequest* request);
 
+// The table's last step, once everything is in it: its key in the response cache, where the model's answers are kept there.
+std::span<const uint8_t> finish_table(const model::ModelSpec& model, const OwnMemory& memory,
+                                      shm::RequestBuilder* table);
+
 }  // namespace pyserver::protocol

@@ -133,6 +133,18 @@ class RequestBuilder {
   // The finished bytes, once: call clear() before the builder is used again. Texts and shapes were copied when they were added.
   std::span<const uint8_t> finish();
 
+  // What was added so far; before finish().
+  std::span<const TensorEntry> inputs() const { return inputs_; }
+  std::span<const OutputEntry> outputs() const { return outputs_; }
+  std::span<const ParameterEntry> parameters() const { return parameters_; }
+  std::string_view correlation_text() const { return correlation_text_; }
+  std::string_view text(Text text) const {
+    return std::string_view(text_).substr(text.offset, text.length);
+  }
+  std::span<const int64_t> shape(const TensorEntry& tensor) const {
+    return std::span(shapes_).subspan(tensor.shape_offset / sizeof(int64_t), tensor.rank);
+  }
+
  private:
   Text add_text(std::string_view text);
   std::vector<TensorEntry> inputs_;

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from itertools import combinations
 
+from pyserver.cache_settings import cache_settings
 from pyserver.settings import Settings
 from pyserver.supervisor.listen import ListenError
 from pyserver.supervisor.unix_socket import is_unix, socket_name
@@ -39,11 +40,10 @@ def _star_stands_alone(settings: Settings, given: Set[str]) -> str | None:
 def _one_response_cache(settings: Settings, given: Set[str]) -> str | None:
     if {"response-cache-byte-size", "cache-config"} <= given:
         return "--response-cache-byte-size and --cache-config cannot be given together"
-    names = {name for name, _, _ in settings.cache_config}
-    if "" in names:
-        return "--cache-config needs the name of a cache: --cache-config=<cache>,<key>=<value>"
-    if len(names) > 1:
-        return f"--cache-config names {len(names)} caches; one server has one"
+    try:
+        cache_settings(settings.cache_config)
+    except ValueError as bad:
+        return f"--cache-config {bad}"
     return None
 
 

@@ -18,7 +18,6 @@ _GRPC = "this version's gRPC frontend has no such setting"
 _CLOUD = "the SageMaker and Vertex AI frontends are not part of this version"
 _METRICS = "the metrics endpoint is not part of this version"
 _TRACE = "tracing is not part of this version"
-_CACHE = "the response cache is not part of this version"
 _RATE = "the rate limiter is not part of this version"
 _CLIENT_SHM = "client shared memory is not part of this version"
 _THREADS = "a frontend is a process with one event loop; see --frontend-workers"
@@ -218,8 +217,15 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("trace-config", v.NAMED, "a setting of tracing", repeats=True, unused=_TRACE),
     ),
     "Response cache": (
-        Flag("cache-config", v.NAMED, "a setting of a cache", repeats=True, unused=_CACHE),
-        Flag("cache-directory", v.TEXT, "folder of cache implementations", unused=_CACHE),
+        Flag(
+            "cache-config",
+            v.NAMED,
+            "local,size=<bytes>, or redis,host=<host> and more",
+            repeats=True,
+        ),
+        Flag(
+            "cache-directory", v.TEXT, "folder of cache implementations", unused=_SHARED_LIBRARIES
+        ),
     ),
     "Rate limiter": (
         Flag("rate-limit", v.choice("off", "execution_count"), "how to limit", unused=_RATE),
@@ -291,7 +297,6 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "response-cache-byte-size",
             v.BYTES,
             "the same as --cache-config=local,size=<bytes>",
-            unused=_CACHE,
             deprecated="--cache-config",
         ),
         Flag(

@@ -45,6 +45,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Command:
             members[flag.field] = found[-1]
     if "strict-model-config" in given and "disable-auto-complete-config" not in given:
         members["disable_auto_complete_config"] = given["strict-model-config"][-1]
+    if "response-cache-byte-size" in given and "cache-config" not in given:
+        size = str(given["response-cache-byte-size"][-1])
+        members["cache_config"] = (("local", "size", size),)
     if not members.get("model_repository") and environment.get("AIP_STORAGE_URI"):
         members["model_repository"] = (environment["AIP_STORAGE_URI"],)
     settings = Settings(**members)

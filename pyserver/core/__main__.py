@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from pyserver._core import Engine, end_with_parent
+from pyserver.cache_settings import cache_settings
 from pyserver.control.channel import ControlClosed, ControlSocket, Message
 from pyserver.core.role import Core, Predecessor
 from pyserver.core.supervisor_link import SupervisorLink
@@ -57,7 +58,7 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    engine: Any = Engine(settings.region_byte_size, settings.region_byte_size, settings.busy_poll)
+    engine: Any = _make_engine(settings)
     engine.start()
 
     def received(message: Message, fds: list[int]) -> None:
@@ -80,6 +81,16 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
     await stopping.wait()
     await core.stop()
     engine.stop()
+
+
+def _make_engine(settings: Settings) -> Engine:
+    """With room for the response cache beside core's own tables, and for the gaps between them."""
+    cache = cache_settings(settings.cache_config)
+    cache_bytes = cache.byte_size if cache is not None else 0
+    region_bytes = settings.region_byte_size
+    return Engine(
+        region_bytes + 2 * cache_bytes, region_bytes + cache_bytes, settings.busy_poll, cache_bytes
+    )
 
 
 async def _serve_control(core: Core) -> None:

@@ -50,8 +50,11 @@ def _version_entry(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def model_spec(config: ModelConfig, model_dir: Path) -> dict[str, Any]:
-    """What is needed to check requests and shape answers; reads the label files.
+def model_spec(
+    config: ModelConfig, model_dir: Path, cache_seed: int | None = None
+) -> dict[str, Any]:
+    """What is needed to check requests and shape answers; reads the label files. With a cache in
+    this server, `cache_seed` is what frontends begin its keys with.
 
     Raises InternalError when a label file cannot be read, InvalidArgumentError when it lies outside
     the model's folder.
@@ -62,6 +65,7 @@ def model_spec(config: ModelConfig, model_dir: Path) -> dict[str, Any]:
         "inputs": [_input_spec(one) for one in config.input],
         "outputs": [_output_spec(config, one, model_dir) for one in config.output],
         "sequence": _sequence_spec(config),
+        "cache_seed": cache_seed if config.response_cache.enable else None,
     }
 
 
@@ -111,6 +115,7 @@ def engine_settings(
         "version": version,
         "policy": "direct",
         "max_batch_size": config.max_batch_size,
+        "cache": config.response_cache.enable,
     }
     choice = config.WhichOneof("scheduling_choice")
     if choice == "dynamic_batching":

@@ -82,6 +82,7 @@ class EnsembleLoad:
         self._gpu_count = gpu_count
         self._registry = registry
         self._failures = failures
+        self._cache_seed = environment.cache_seed
         self._served = EnsembleVersion(
             environment, name=source.name, version=version, handle=handle
         )
@@ -100,7 +101,7 @@ class EnsembleLoad:
         config.model_transaction_policy.decoupled = check_composing_models(
             config, {name: loaded.config for name, loaded in models.items()}
         )
-        spec = model_spec(config, self._source.folder)
+        spec = model_spec(config, self._source.folder, self._cache_seed)
         _inherit_labels(spec, config, models)
         settings = engine_settings(config, self._version) | {"ensemble": ensemble_plan(config)}
         await self._served.start(settings, self._members(config))

@@ -10,11 +10,13 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pyserver.cache_settings import CacheSettings, cache_settings
 from pyserver.control.channel import Message
 from pyserver.core.catalog import catalog_entry
 from pyserver.core.engine_link import Engine, EngineEvents
@@ -99,6 +101,7 @@ class Core:
             link=link,
             region_bytes=settings.region_byte_size,
             stop_timeout_s=max(2.0, float(settings.exit_timeout_secs)),
+            cache_seed=_cache_seed(cache_settings(settings.cache_config)),
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
@@ -326,3 +329,12 @@ class Core:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("something in the control plane failed", exc_info=task.exception())
+
+
+def _cache_seed(cache: CacheSettings | None) -> int | None:
+    """Nobody outside knows it, so that nobody can prepare requests with equal keys. Servers that
+    share a Redis have to agree; there a key counts only together with the model's own files.
+    """
+    if cache is None:
+        return None
+    return secrets.randbits(63) if cache.redis is None else 0

@@ -55,6 +55,7 @@ class Environment:
     link: SupervisorLink
     region_bytes: int
     stop_timeout_s: float
+    cache_seed: int | None = None  # of the response cache's keys; None: this server has none
 
 
 class _Slot:

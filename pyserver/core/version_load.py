@@ -94,7 +94,6 @@ class VersionLoad:
         asked = {
             "model_warmup": bool(config.model_warmup),
             "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
-            "response_cache": config.response_cache.enable,
         }
         for field, there in asked.items():
             if there:
@@ -126,7 +125,7 @@ class VersionLoad:
         )
         completed = self._complete(partial, completion)
         config = finish(completed, gpu_count=gpu_count, model_dir=self._source.folder)
-        spec = model_spec(config, self._source.folder)
+        spec = model_spec(config, self._source.folder, self._context.environment.cache_seed)
         slots = into_processes(
             plan_instances(config), threads_share_process=info.threads_share_process
         )

@@ -383,7 +383,61 @@ _SEQUENCES = {
         },
     ),
 }
+_SAID = ("notes", 0, "said", 0)
+
+
+def _executed(model: str, times: int) -> dict[str, Any]:
+    """Statistics of a model that no cache has answered for, one row at a time."""
+    (figures,) = _statistics(
+        model, success=times, executed=times, inferences=times, cache_miss=times
+    )
+    sizes = {"batch_size": "1", **{name: {"count": str(times)} for name in _COUNTS}}
+    return {**figures, "batch_stats": [sizes]}
+
+
 _CACHE = {
+    "cache: errors are not kept": Differing(
+        "the recorded server keeps the answer of a request that failed as one without outputs, and "
+        "gives that to whoever asks again; an error is nobody's answer but its own",
+        {
+            ("answers", "b", "outputs", "OUT"): [[121]],
+            ("answers", "c", "outputs", "OUT"): [[121]],
+            ("batches", "cached"): [
+                [{"id": "fail", "X": [[120]]}],
+                [{"id": "b", "X": [[120]]}],
+            ],
+            (*_SAID, "inference_stats", "success"): {"count": "2"},
+            (*_SAID, "inference_stats", "fail"): {"count": "1"},
+            (*_SAID, "inference_stats", "queue"): {"count": "2"},
+            (*_SAID, "inference_stats", "cache_hit"): {"count": "1"},
+            (*_SAID, "inference_stats", "cache_miss"): {"count": "2"},
+        },
+    ),
+    "cache: parameters, ids and priorities do not count": Differing(
+        "a model sees the parameters of a request and may answer by them, so that they are part of "
+        "the key; ids, priorities and time-outs are not",
+        {
+            ("batches", "cached"): [[{"id": "a", "X": [[130]]}], [{"id": "b", "X": [[130]]}]],
+            _SAID: _executed("cached", 2),
+        },
+    ),
+    "cache: an ensemble as a whole": Differing(
+        "the answer is kept whole: with the parameters that the first one had",
+        {
+            ("answers", "b", "parameters"): {
+                "sequence_end": False,
+                "sequence_id": 0,
+                "sequence_start": False,
+            }
+        },
+    ),
+    "cache: it outlives the model": Differing(
+        "a model that is loaded again may be another one; answers go with what gave them",
+        {
+            ("batches", "cached"): [[{"id": "a", "X": [[180]]}], [{"id": "b", "X": [[180]]}]],
+            ("notes", 2, "said", 0): _executed("cached", 1),
+        },
+    ),
     "cache: equal bytes in another shape": Differing(
         "spec 5.6: the key covers shapes and datatypes; the recorded server's does not, and it "
         "gives an answer of the wrong shape",

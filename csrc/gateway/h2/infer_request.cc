@@ -47,7 +47,8 @@ base::Status InferRequests::submit(const InferRef& request) {
   if (session.lost) return base::unavailable("the server's core process ended; try again shortly");
   base::Status status = decode(request);
   if (!status.ok()) return status;
-  const std::span<const uint8_t> table = table_.finish();
+  const protocol::OwnMemory memory{session.peer, &session.region, &session.allocator};
+  const std::span<const uint8_t> table = protocol::finish_table(*request->spec, memory, &table_);
   request->table_ = session.allocator.allocate(table.size());
   if (!request->table_) return region_full(session, table.size());
   status = enter(request);

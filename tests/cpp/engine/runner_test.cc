@@ -51,7 +51,7 @@ struct OwnSide {
 class RunnerTest : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(Runner::make(kRegionBytes, kRegionBytes, true, &runner_).ok());
+    ASSERT_TRUE(Runner::make(kRegionBytes, kRegionBytes, 0, true, &runner_).ok());
     runner_->start();
   }
 
