@@ -23,6 +23,7 @@
 
 #include "base/status.h"
 #include "engine/ensemble.h"
+#include "engine/rate_limiter.h"
 #include "engine/statistics.h"
 #include "model/catalog.h"
 #include "sched/policy.h"
@@ -114,6 +115,7 @@ struct Peer {
   std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
   size_t executing = 0;  // batches whose execute has not returned
   size_t unclosed = 0;   // batches that still owe an answer
+  Seat* seat = nullptr;  // of an instance, while turns are limited
   bool leaving = false;  // no new batches
   bool dirty = false;    // something to flush
   bool broken = false;   // it wrote nonsense; reported once
@@ -126,6 +128,7 @@ struct ModelSettings {
   sched::PolicySettings queue = {};
   bool preserve_ordering = false;
   std::optional<EnsemblePlan> ensemble = {};
+  std::vector<InstanceLimits> instances = {};  // read only while turns are limited
   // Whatever the model's config says, a queue has an end.
   uint64_t max_queued_requests = 1 << 18;
   uint64_t max_queued_bytes = uint64_t{16} << 30;
@@ -178,6 +181,8 @@ class Engine {
   ~Engine();
 
   // --- the control plane's operations (through Runner) ---
+  // Before any model is there: from now on instances execute only in their turn, when their resources are free.
+  void limit_rates(std::vector<ResourceLimit> limits);
   Peer* add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm::Mapping region);
   // The peer is dead or gone: answers what it was executing with UNAVAILABLE `message`, drops what it had submitted, gives back what it held.
   void retire_peer(uint32_t id, const std::string& message, uint64_t now_ns);
@@ -189,7 +194,8 @@ class Engine {
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
-  base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns);
+  // `index`: which one it is of the model's `instances`.
+  base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns, size_t index = 0);
   // No new batches for it; event kIdle when it runs none.
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
@@ -218,6 +224,7 @@ class Engine {
   };
 
   void leave_model(Peer* instance, uint64_t now_ns);
+  void leave_seat(Peer* instance);
 
   // records.cc: what each kind of record does
   void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
@@ -311,6 +318,11 @@ class Engine {
   void send_execute(Batch* batch, Request* request, const sched::Member& member);
   void check_drained(Model* model);
 
+  // turns.cc: forming batches where turns are limited
+  void ask_for_turns(Model* model, uint64_t now_ns);
+  void stop_waiting(Model* model);
+  void take_turns(uint64_t now_ns);
+
   void send(Peer* to, const shm::Record& record);
 
   shm::Mapping own_region_;
@@ -331,6 +343,7 @@ class Engine {
   shm::ResponseBuilder error_table_;
   shm::RequestBuilder step_table_;
   model::Catalog catalog_;
+  std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
   uint64_t now_ns_ = 0;  // what the operation that runs was told
   bool ending_ = false;
   std::vector<Event> events_;

@@ -57,7 +57,12 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    engine: Any = Engine(settings.region_byte_size, settings.region_byte_size, settings.busy_poll)
+    engine: Any = Engine(
+        settings.region_byte_size,
+        settings.region_byte_size,
+        settings.busy_poll,
+        settings.rate_limits(),
+    )
     engine.start()
 
     def received(message: Message, fds: list[int]) -> None:

@@ -93,7 +93,6 @@ class VersionLoad:
         config = self._source.config.message
         asked = {
             "model_warmup": bool(config.model_warmup),
-            "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
             "response_cache": config.response_cache.enable,
             "sequence_batching.state": bool(config.sequence_batching.state),
             "batch_input": bool(config.batch_input),

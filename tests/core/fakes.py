@@ -66,7 +66,7 @@ class FakeEngine:
         self.models.pop(handle, None)
         self.instances.pop(handle, None)
 
-    def add_instance(self, handle: int, peer: int) -> None:
+    def add_instance(self, handle: int, peer: int, index: int = 0) -> None:
         self.instances[handle].add(peer)
 
     def remove_instance(self, peer: int) -> None: ...
