@@ -176,10 +176,7 @@ void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t no
     }
     finish_if_over(request);
   }
-  if (!batch->done) {
-    --batch->instance->executing;
-    if (batch->instance->seat != nullptr) limiter_->release(batch->instance->seat);
-  }
+  if (!batch->done) --batch->instance->executing;
   batch->done = true;
   close_if_over(batch);
   erase_if_over(batch);
