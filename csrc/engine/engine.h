@@ -344,7 +344,7 @@ class Engine {
   shm::RequestBuilder step_table_;
   model::Catalog catalog_;
   std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
-  uint64_t now_ns_ = 0;  // what the operation that runs was told
+  uint64_t now_ns_ = 0;                   // what the operation that runs was told
   bool ending_ = false;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;
