@@ -1,3 +1,4 @@
+// How much there is of each resource, and who is next; the rules are told in rate_limiter.h.
 #include "engine/rate_limiter.h"
 
 #include <algorithm>
