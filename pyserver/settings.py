@@ -197,6 +197,16 @@ class Settings:
         merged |= {key: value for name, key, value in self.backend_config if name == backend}
         return merged
 
+    def rate_limits(self) -> list[tuple[str, int, int | None]] | None:
+        """How much there is of each resource, and on which device; None without a rate limiter."""
+        if self.rate_limit == "off":
+            return None
+        limits: list[tuple[str, int, int | None]] = []
+        for text in self.rate_limit_resource:
+            name, count, *device = text.split(":")
+            limits.append((name, int(count), int(device[0]) if device else None))
+        return limits
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold, for `from_dict` on the other side."""
         return asdict(self)

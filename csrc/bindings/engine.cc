@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bindings/bindings.h"
@@ -61,6 +63,24 @@ engine::EnsemblePlan ensemble_from(const py::dict& given) {
   return plan;
 }
 
+std::vector<engine::InstanceLimits> instances_from(const py::list& given) {
+  std::vector<engine::InstanceLimits> instances;
+  for (const py::handle& item : given) {
+    const auto limits = item.cast<py::dict>();
+    engine::InstanceLimits& made = instances.emplace_back();
+    read(limits, "priority", &made.priority);
+    read(limits, "device", &made.device);
+    for (const py::handle& resource : limits["resources"].cast<py::list>()) {
+      const auto need = resource.cast<py::dict>();
+      engine::ResourceNeed& one = made.needs.emplace_back();
+      one.name = need["name"].cast<std::string>();
+      one.count = need["count"].cast<uint64_t>();
+      one.global = need["global"].cast<bool>();
+    }
+  }
+  return instances;
+}
+
 engine::ModelSettings settings_from(const py::dict& given) {
   engine::ModelSettings settings;
   settings.name = given["name"].cast<std::string>();
@@ -70,6 +90,8 @@ engine::ModelSettings settings_from(const py::dict& given) {
   read(given, "cache", &settings.cache);
   if (given.contains("ensemble"))
     settings.ensemble = ensemble_from(given["ensemble"].cast<py::dict>());
+  if (given.contains("instances"))
+    settings.instances = instances_from(given["instances"].cast<py::list>());
   sched::PolicySettings& queue = settings.queue;
   queue.model = settings.name;
   queue.max_batch_size = given["max_batch_size"].cast<uint32_t>();
@@ -169,10 +191,19 @@ void in_engine(engine::Runner& runner, Command command) {
   runner.call(command);
 }
 
-std::unique_ptr<engine::Runner> make_runner(uint64_t region_bytes, uint64_t budget_bytes,
-                                            bool busy_poll, uint64_t cache_bytes) {
+// Name, count, and the device that it is said of.
+using GivenLimit = std::tuple<std::string, uint64_t, std::optional<int32_t>>;
+
+std::unique_ptr<engine::Runner> make_runner(
+    uint64_t region_bytes, uint64_t budget_bytes, bool busy_poll, uint64_t cache_bytes,
+    const std::optional<std::vector<GivenLimit>>& rate_limits) {
   std::unique_ptr<engine::Runner> runner;
   raise_if_error(engine::Runner::make(region_bytes, budget_bytes, cache_bytes, busy_poll, &runner));
+  if (rate_limits) {
+    std::vector<engine::ResourceLimit> limits;
+    for (const auto& [name, count, device] : *rate_limits) limits.push_back({name, count, device});
+    runner->call([&](engine::Engine& engine, uint64_t) { engine.limit_rates(std::move(limits)); });
+  }
   return runner;
 }
 
@@ -216,7 +247,9 @@ void bind_engine(py::module_& module) {
   py::class_<Runner>(module, "Engine",
                      "Core's loop: rings in, policies, rings out, in a thread of its own.")
       .def(py::init(&make_runner), py::arg("region_bytes"), py::arg("budget_bytes"),
-           py::arg("busy_poll") = true, py::arg("cache_bytes") = 0)
+           py::arg("busy_poll") = true, py::arg("cache_bytes") = 0,
+           py::arg("rate_limits") = py::none(),
+           "`rate_limits` (name, count, device or None), also empty: instances take turns.")
       .def_property_readonly("region_fd", &Runner::region_fd,
                              "Core's own region (peer 0); stays the engine's.")
       .def_property_readonly("event_fd", &Runner::event_fd, "Readable when events() has something.")
@@ -269,14 +302,15 @@ void bind_engine(py::module_& module) {
           py::arg("handle"))
       .def(
           "add_instance",
-          [](Runner& runner, uint32_t handle, uint32_t peer) {
+          [](Runner& runner, uint32_t handle, uint32_t peer, size_t index) {
             base::Status status;
             in_engine(runner, [&](Engine& engine, uint64_t now_ns) {
-              status = engine.add_instance(handle, peer, now_ns);
+              status = engine.add_instance(handle, peer, now_ns, index);
             });
             raise_if_error(status);
           },
-          py::arg("handle"), py::arg("peer"))
+          py::arg("handle"), py::arg("peer"), py::arg("index") = 0,
+          "`index`: which one it is of the \"instances\" in the model's settings.")
       .def(
           "remove_instance",
           [](Runner& runner, uint32_t peer) {

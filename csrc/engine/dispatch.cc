@@ -33,9 +33,14 @@ void Engine::dispatch(uint64_t now_ns) {
   for (size_t index = 0; index < dirty_models_.size(); ++index) {
     Model* model = dirty_models_[index];
     model->dirty = false;
-    dispatch_model(model, now_ns);
+    if (limiter_ != nullptr) {
+      ask_for_turns(model, now_ns);
+    } else {
+      dispatch_model(model, now_ns);
+    }
   }
   dirty_models_.clear();
+  if (limiter_ != nullptr) take_turns(now_ns);
 }
 
 uint64_t Engine::wake_ns() {

@@ -64,6 +64,7 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
       finish_if_over(request);
     }
   }
+  leave_seat(gone);
   if (model != nullptr) lose_held_replies(model, gone, message);
   // What it holds of others, and what others hold of it.
   while (gone->leases != 0) end_lease(gone->leases);
@@ -76,9 +77,17 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
   if (model != nullptr) check_drained(model);
 }
 
+void Engine::limit_rates(std::vector<ResourceLimit> limits) {
+  limiter_ = std::make_unique<RateLimiter>(std::move(limits));
+}
+
 base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
   for (const sched::PolicyRow& row : sched::kPolicies) {
     if (settings.policy != row.name) continue;
+    if (limiter_ != nullptr) {
+      if (base::Status status = limiter_->add_model(handle, settings.instances); !status.ok())
+        return status;
+    }
     auto made = std::make_unique<Model>();
     made->handle = handle;
     made->settings = settings;
@@ -124,16 +133,19 @@ void Engine::remove_model(uint32_t handle) {
   abort_model(handle, "the model was removed", 0);
   Model* model = found->second.get();
   if (model->ensemble != nullptr) end_runs_of(model, "the model was removed");
-  for (Peer* instance : model->instances) instance->model = nullptr;
   for (const auto& known : peers_) {
     if (!known) continue;
-    if (known->model == model) known->model = nullptr;
+    if (known->model == model) {
+      known->model = nullptr;
+      known->seat = nullptr;
+    }
     std::vector<Batch*> running;
     for (auto& [id, batch] : known->batches) {
       if (batch->model == model) running.push_back(batch.get());
     }
     for (Batch* batch : running) abandon_batch(batch, "the model was removed", 0);
   }
+  if (limiter_ != nullptr) limiter_->remove_model(handle);
   while (model->order_first != nullptr) leave_order(model->order_first);
   if (cache_) cache_->forget_model(handle);
   std::erase(dirty_models_, model);
@@ -144,13 +156,23 @@ void Engine::remove_model(uint32_t handle) {
   --counters_.models;
 }
 
-base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id, uint64_t now_ns) {
+base::Status Engine::add_instance(uint32_t handle, uint32_t peer_id, uint64_t now_ns,
+                                  size_t index) {
   const auto found = models_.find(handle);
   Peer* instance = peer(peer_id);
   if (found == models_.end() || instance == nullptr || instance->kind != PeerKind::kInstance) {
     return base::internal_error("cannot add instance " + std::to_string(peer_id) +
                                 " to model handle " + std::to_string(handle) +
                                 ": no such model or instance");
+  }
+  if (limiter_ != nullptr) {
+    Seat* const seat = limiter_->seat(handle, index);
+    if (seat == nullptr || seat->occupant != 0) {
+      return base::internal_error("model handle " + std::to_string(handle) +
+                                  " has no place for an instance " + std::to_string(index));
+    }
+    seat->occupant = peer_id;
+    instance->seat = seat;
   }
   instance->model = found->second.get();
   instance->leaving = false;
@@ -170,9 +192,17 @@ void Engine::remove_instance(uint32_t peer_id, uint64_t now_ns) {
 void Engine::leave_model(Peer* instance, uint64_t now_ns) {
   if (instance->model == nullptr || std::exchange(instance->leaving, true)) return;
   std::erase(instance->model->instances, instance);
+  leave_seat(instance);
   instance->model->policy->remove_instance(instance->id, now_ns, &dropped_);
   drop(now_ns);
   mark_dirty(instance->model);
+}
+
+// A seat is free for a successor when its occupant leaves; what still executes holds its resources until it is done.
+void Engine::leave_seat(Peer* instance) {
+  if (instance->seat == nullptr) return;
+  limiter_->withdraw(instance->seat);
+  if (instance->executing == 0) limiter_->vacate(std::exchange(instance->seat, nullptr));
 }
 
 const Model* Engine::find_model(uint32_t handle) const {

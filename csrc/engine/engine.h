@@ -24,6 +24,7 @@
 
 #include "base/status.h"
 #include "engine/ensemble.h"
+#include "engine/rate_limiter.h"
 #include "engine/response_cache.h"
 #include "engine/statistics.h"
 #include "model/catalog.h"
@@ -136,6 +137,7 @@ struct Peer {
   std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
   size_t executing = 0;  // batches whose execute has not returned
   size_t unclosed = 0;   // batches that still owe an answer
+  Seat* seat = nullptr;  // of an instance, while turns are limited
   bool leaving = false;  // no new batches
   bool dirty = false;    // something to flush
   bool broken = false;   // it wrote nonsense; reported once
@@ -149,6 +151,7 @@ struct ModelSettings {
   bool preserve_ordering = false;
   bool cache = false;  // its answers go into the response cache
   std::optional<EnsemblePlan> ensemble = {};
+  std::vector<InstanceLimits> instances = {};  // read only while turns are limited
   // Whatever the model's config says, a queue has an end.
   uint64_t max_queued_requests = 1 << 18;
   uint64_t max_queued_bytes = uint64_t{16} << 30;
@@ -204,6 +207,8 @@ class Engine {
   ~Engine();
 
   // --- the control plane's operations (through Runner) ---
+  // Before any model is there: from now on instances execute only in their turn, when their resources are free.
+  void limit_rates(std::vector<ResourceLimit> limits);
   Peer* add_peer(uint32_t id, PeerKind kind, shm::ChannelEnd channel, shm::Mapping region);
   // The peer is dead or gone: answers what it was executing with UNAVAILABLE `message`, drops what it had submitted, gives back what it held.
   void retire_peer(uint32_t id, const std::string& message, uint64_t now_ns);
@@ -215,7 +220,8 @@ class Engine {
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
-  base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns);
+  // `index`: which one it is of the model's `instances`.
+  base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns, size_t index = 0);
   // No new batches for it; event kIdle when it runs none.
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
@@ -245,6 +251,7 @@ class Engine {
   };
 
   void leave_model(Peer* instance, uint64_t now_ns);
+  void leave_seat(Peer* instance);
 
   // records.cc: what each kind of record does
   void handle(Peer* from, const shm::Record& record, uint64_t now_ns);
@@ -348,6 +355,11 @@ class Engine {
   void send_execute(Batch* batch, Request* request, const sched::Member& member);
   void check_drained(Model* model);
 
+  // turns.cc: forming batches where turns are limited
+  void ask_for_turns(Model* model, uint64_t now_ns);
+  void stop_waiting(Model* model);
+  void take_turns(uint64_t now_ns);
+
   void send(Peer* to, const shm::Record& record);
 
   shm::Mapping own_region_;
@@ -370,7 +382,8 @@ class Engine {
   model::Catalog catalog_;
   std::optional<ResponseCache> cache_;
   std::unordered_map<CacheKey, Flight, CacheKeyHash> flights_;
-  uint64_t now_ns_ = 0;  // what the operation that runs was told
+  std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
+  uint64_t now_ns_ = 0;                   // what the operation that runs was told
   bool ending_ = false;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;

@@ -199,6 +199,10 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_n
   Batch* batch = found->second.get();
   batch->done = true;
   --from->executing;
+  if (from->seat != nullptr) {
+    limiter_->release(from->seat);
+    if (from->leaving) leave_seat(from);
+  }
   FinishedBatch& figures = batch->figures;
   figures.compute_start_ns = record.compute_start_ns;
   figures.compute_input_end_ns = record.compute_input_end_ns;

@@ -18,7 +18,6 @@ _GRPC = "this version's gRPC frontend has no such setting"
 _CLOUD = "the SageMaker and Vertex AI frontends are not part of this version"
 _METRICS = "the metrics endpoint is not part of this version"
 _TRACE = "tracing is not part of this version"
-_RATE = "the rate limiter is not part of this version"
 _CLIENT_SHM = "client shared memory is not part of this version"
 _THREADS = "a frontend is a process with one event loop; see --frontend-workers"
 _MEMORY = "memory is taken from regions; see --region-byte-size"
@@ -228,13 +227,18 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
     ),
     "Rate limiter": (
-        Flag("rate-limit", v.choice("off", "execution_count"), "how to limit", unused=_RATE),
+        Flag(
+            "rate-limit",
+            v.choice("off", "execution_count"),
+            "execution_count: instances execute when the resources that their rate_limiter names"
+            " are free, in turns by executions and priority; off: at once",
+        ),
         Flag(
             "rate-limit-resource",
-            v.shaped("<name>:<count>[:<device>]", "[^:]+:[0-9]+(:[0-9]+)?"),
-            "how much there is of a resource",
+            v.RESOURCE,
+            "how much there is of a resource, on every device or on one; with any of these there is"
+            " nothing of what none names, else as much of each as the instance that needs most",
             repeats=True,
-            unused=_RATE,
         ),
     ),
     "Memory and devices": (

@@ -19,6 +19,7 @@ class Kind:
     parse: Callable[[str], Any]
 
 
+_MOST_OF_A_RESOURCE = 2**31 - 1
 # RFC 9110's token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -126,6 +127,16 @@ def shaped(form: str, pattern: str) -> Kind:
     return Kind(form, parse)
 
 
+def _resource(text: str) -> str:
+    """`name:count[:device]`; it is kept as it is."""
+    if not re.fullmatch("[^:]+:[0-9]+(:[0-9]+)?", text):
+        raise ValueError("expected <name>:<count>[:<device>]")
+    for number in text.split(":")[1:]:
+        if int(number) > _MOST_OF_A_RESOURCE:
+            raise ValueError(f"{number} is more than {_MOST_OF_A_RESOURCE}")
+    return text
+
+
 def _no_blanks(text: str) -> str:
     if re.search(r"\s", text):
         raise ValueError("a model configuration's name must not contain blanks")
@@ -152,5 +163,6 @@ DECIMAL = Kind("<number>", _decimal)
 VERBOSE = Kind("<level>", _verbose)
 NAMED = Kind("<name>,<key>=<value>", _named)
 RESTRICTED = Kind("<api>[,<api>...]:<header>=<value>", _restricted)
+RESOURCE = Kind("<name>:<count>[:<device>]", _resource)
 CONFIG_NAME = Kind("<string>", _no_blanks)
 PATTERN = Kind("<pattern>", _regular_expression)

@@ -89,7 +89,11 @@ def _make_engine(settings: Settings) -> Engine:
     cache_bytes = cache.byte_size if cache is not None else 0
     region_bytes = settings.region_byte_size
     return Engine(
-        region_bytes + 2 * cache_bytes, region_bytes + cache_bytes, settings.busy_poll, cache_bytes
+        region_bytes + 2 * cache_bytes,
+        region_bytes + cache_bytes,
+        settings.busy_poll,
+        cache_bytes,
+        settings.rate_limits(),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyserver.core.served_version import InstancePlan
+from pyserver.core.served_version import InstancePlan, ResourceNeed
 from pyserver.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -22,9 +22,22 @@ def plan_instances(config: ModelConfig) -> list[InstancePlan]:
             continue
         kind = type(group).Kind.Name(group.kind)
         devices = list(group.gpus) if kind == "KIND_GPU" else [0]
+        needs = tuple(
+            ResourceNeed(one.name, one.count, getattr(one, "global"))
+            for one in group.rate_limiter.resources
+        )
         for device_id in devices:
             for number in range(group.count):
-                plans.append(InstancePlan(f"{group.name}_{number}", kind, device_id, len(plans)))
+                plans.append(
+                    InstancePlan(
+                        f"{group.name}_{number}",
+                        kind,
+                        device_id,
+                        index=len(plans),
+                        priority=group.rate_limiter.priority,
+                        needs=needs,
+                    )
+                )
     if not plans:
         raise InvalidArgumentError(
             f"model '{config.name}' has no instance: no instance_group is active"

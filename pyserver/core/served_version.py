@@ -27,13 +27,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceNeed:
+    """How much an instance needs of a resource of its device, or of a global one, to execute."""
+
+    name: str
+    count: int
+    is_global: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InstancePlan:
-    """One instance to be made: what the backend is told of it. `index` counts in the version."""
+    """One instance to be made: what the backend is told of it, and what it needs of the rate
+    limiter. `index` counts in the version.
+    """
 
     name: str
     kind: str
     device_id: int
     index: int
+    priority: int = 0
+    needs: tuple[ResourceNeed, ...] = ()
 
     def as_message(self) -> dict[str, Any]:
         return {
@@ -41,6 +54,17 @@ class InstancePlan:
             "kind": self.kind,
             "device_id": self.device_id,
             "index": self.index,
+        }
+
+    def as_limits(self) -> dict[str, Any]:
+        """What `Engine.add_model` is told of it."""
+        return {
+            "priority": self.priority,
+            "device": self.device_id,
+            "resources": [
+                {"name": need.name, "count": need.count, "global": need.is_global}
+                for need in self.needs
+            ],
         }
 
 
@@ -133,7 +157,10 @@ class ServedVersion:
         self._model, self._config = dict(model), config
         self._slots = [_Slot(instances) for instances in slots]
         self._slots[0].process = first
-        self._env.engine.add_model(self.handle, engine_settings)
+        # In the order of their indices: add_instance names them by these.
+        plans = sorted((one for slot in slots for one in slot), key=lambda one: one.index)
+        limits = [one.as_limits() for one in plans]
+        self._env.engine.add_model(self.handle, {**engine_settings, "instances": limits})
         self._in_engine = True
         for slot in self._slots[1:]:
             slot.process = self.open_process()
@@ -222,8 +249,8 @@ class ServedVersion:
             await process.load(self._config)
             if slot.process is not process:
                 raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")
-            for peer in slot.peers:
-                self._env.engine.add_instance(self.handle, peer)
+            for peer, instance in zip(slot.peers, slot.instances, strict=True):
+                self._env.engine.add_instance(self.handle, peer, instance.index)
         finally:
             slot.filling = False
 

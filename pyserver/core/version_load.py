@@ -93,7 +93,6 @@ class VersionLoad:
         config = self._source.config.message
         asked = {
             "model_warmup": bool(config.model_warmup),
-            "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
         }
         for field, there in asked.items():
             if there:

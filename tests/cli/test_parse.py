@@ -63,6 +63,7 @@ GOOD: list[tuple[list[str], str, Any]] = [
         (("health", "c", "d=e:f"),),
     ),
     (["--rate-limit-resource=gpu:2:0"], "rate_limit_resource", ("gpu:2:0",)),
+    (["--rate-limit=EXECUTION_COUNT"], "rate_limit", "execution_count"),
     (["--min-supported-compute-capability=7.5"], "min_supported_compute_capability", 7.5),
     (["--trace-count=-1"], "id", "triton"),
     (["--grpc-infer-thread-count=128"], "grpc_infer_thread_count", 128),
@@ -120,6 +121,12 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--backend-config=onnxruntime"], "expected <name>,<key>=<value>"),
     ([REPO, "--backend-config=onnxruntime,threads"], "expected <name>,<key>=<value>"),
     ([REPO, "--backend-config==x"], "expected <name>,<key>=<value>"),
+    ([REPO, "--rate-limit=on"], "expected one of off, execution_count"),
+    ([REPO, "--rate-limit-resource=R"], "expected <name>:<count>[:<device>]"),
+    ([REPO, "--rate-limit-resource=:2"], "expected <name>:<count>[:<device>]"),
+    ([REPO, "--rate-limit-resource=R:-2"], "expected <name>:<count>[:<device>]"),
+    ([REPO, "--rate-limit-resource=R:2:0:0"], "expected <name>:<count>[:<device>]"),
+    ([REPO, "--rate-limit-resource=R:2147483648"], "2147483648 is more than 2147483647"),
     ([REPO, "--http-restricted-api=health"], "expected <api>"),
     ([REPO, "--http-restricted-api=health:key="], "expected <api>"),
     ([REPO, "--http-restricted-api=health:a b=c"], "'a b' cannot be the name of a header"),
@@ -172,6 +179,26 @@ def test_a_flag_without_effect_gives_one_warning_and_is_kept() -> None:
         "--trace-rate has no effect",
     ]
     assert command.settings.grpc_infer_thread_count == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits"),
+    [
+        ([], None),
+        (["--rate-limit-resource=R:2"], None),
+        (["--rate-limit=execution_count"], []),
+        (
+            [
+                "--rate-limit=execution_count",
+                "--rate-limit-resource=R:2",
+                "--rate-limit-resource=S:3:1",
+            ],
+            [("R", 2, None), ("S", 3, 1)],
+        ),
+    ],
+)
+def test_rate_limits_are_none_when_off(arguments: list[str], limits: object) -> None:
+    assert parse([REPO, *arguments], {}).settings.rate_limits() == limits
 
 
 def test_a_deprecated_flag_names_its_successor() -> None:

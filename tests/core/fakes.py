@@ -26,6 +26,7 @@ class FakeEngine:
         self.peers: dict[int, str] = {}
         self.models: dict[int, Mapping[str, Any]] = {}
         self.instances: dict[int, set[int]] = {}
+        self.places: dict[int, int] = {}  # of a peer, among its model's instances
         self.retired: list[tuple[int, str]] = []
         self.aborted: list[tuple[int, str]] = []
         self.drained: list[int] = []
@@ -66,8 +67,9 @@ class FakeEngine:
         self.models.pop(handle, None)
         self.instances.pop(handle, None)
 
-    def add_instance(self, handle: int, peer: int) -> None:
+    def add_instance(self, handle: int, peer: int, index: int = 0) -> None:
         self.instances[handle].add(peer)
+        self.places[peer] = index
 
     def remove_instance(self, peer: int) -> None: ...
 

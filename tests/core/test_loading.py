@@ -92,6 +92,33 @@ async def test_prepare_tells_what_the_model_is_and_load_has_the_final_config(
     assert instance.said == ["prepare", "attach", "region", "load"]
 
 
+@pytest.mark.parametrize("backend", ["identity", "python"])
+async def test_the_engine_is_told_what_each_instance_needs(
+    bench: Make, tmp_path: Path, backend: str
+) -> None:
+    more = """instance_group [ { kind: KIND_CPU rate_limiter {
+      resources [ { name: "R" count: 4 }, { name: "G" global: true count: 2 } ] priority: 3 } } ]"""
+    write_model(tmp_path, "m", backend=backend, count=2, more=more)
+    made = bench()
+    await made.start()
+    [model] = made.engine.models.values()
+    nothing = {"priority": 0, "device": 0, "resources": []}
+    assert model["instances"] == [
+        nothing,
+        nothing,
+        {
+            "priority": 3,
+            "device": 0,
+            "resources": [
+                {"name": "R", "count": 4, "global": False},
+                {"name": "G", "count": 2, "global": True},
+            ],
+        },
+    ]
+    peers = [peer for one in made.supervisor.of("m") for peer in sorted(one.peers)]
+    assert sorted(made.engine.places[peer] for peer in peers) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [

@@ -73,12 +73,13 @@ class EngineTest : public testing::Test {
   }
 
   void add_model(uint32_t handle, const std::string& policy, sched::PolicySettings queue = {},
-                 bool preserve_ordering = false) {
+                 bool preserve_ordering = false, std::vector<InstanceLimits> instances = {}) {
     ModelSettings settings;
     settings.name = "model";
     settings.policy = policy;
     settings.queue = std::move(queue);
     settings.preserve_ordering = preserve_ordering;
+    settings.instances = std::move(instances);
     EXPECT_TRUE(engine_->add_model(handle, settings).ok());
   }
 
