@@ -9,8 +9,8 @@ export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export DEBIAN_FRONTEND := noninteractive
 
 DEBS_BUILD := g++ libnghttp2-dev node-llhttp libprotozero-dev libsimdjson-dev libssl-dev libxxhash-dev rapidjson-dev zlib1g-dev
-# libb64 is perf_analyzer's; openssl makes certificates.
-DEBS_TEST := libgtest-dev libb64-0d openssl
+# libb64 is perf_analyzer's; openssl makes certificates. redis-tools has the server, too, as a program that no service starts.
+DEBS_TEST := libgtest-dev libb64-0d openssl redis-tools
 DEBS_LINT := clang-format-14 cppcheck
 DEBS_FUZZ := clang-14 libclang-rt-14-dev
 # (nginx is not among them: installing it starts a web server.)
@@ -57,7 +57,7 @@ $(PY):
 
 $(VENV)/.packages: pyproject.toml constraints.txt | $(PY) debs-build
 	$(PIP) setuptools wheel pybind11 cmake ninja
-	$(PIP) --no-build-isolation --editable '.[onnx,client,dev]'
+	$(PIP) --no-build-isolation --editable '.[onnx,redis,client,dev]'
 	@touch $@
 
 $(VENV)/.native: $(NATIVE_SOURCES) setup.py $(VENV)/.packages

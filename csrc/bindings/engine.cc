@@ -3,6 +3,8 @@
 
 #include <pybind11/stl.h>
 
+#include <cstring>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -172,12 +174,35 @@ py::dict counters_dict(const engine::Counters& counters,
   return made;
 }
 
+py::bytes key_bytes(const engine::CacheKey& key) {
+  const uint64_t halves[] = {key.low, key.high};
+  return {reinterpret_cast<const char*>(halves), sizeof halves};
+}
+
+void cache_answer(engine::Runner& runner, uint32_t handle, const py::bytes& key,
+                  const std::optional<std::string>& data) {
+  const std::string_view given = key;
+  engine::CacheKey wanted{handle, 0, 0};
+  if (given.size() != 16) throw py::value_error("a key has 16 bytes");
+  std::memcpy(&wanted.low, given.data(), 8);
+  std::memcpy(&wanted.high, given.data() + 8, 8);
+  const py::gil_scoped_release released;
+  runner.call([&](engine::Engine& engine, uint64_t now_ns) {
+    engine.cache_answer(wanted, data ? std::optional<std::string_view>(*data) : std::nullopt,
+                        now_ns);
+  });
+}
+
 py::tuple event_tuple(const engine::Event& event) {
   switch (event.kind) {
     case engine::Event::Kind::kIdle:
       return py::make_tuple("idle", event.id);
     case engine::Event::Kind::kDrained:
       return py::make_tuple("drained", event.id);
+    case engine::Event::Kind::kCacheAsk:
+      return py::make_tuple("cache_ask", event.id, key_bytes(event.key));
+    case engine::Event::Kind::kCacheKeep:
+      return py::make_tuple("cache_keep", event.id, key_bytes(event.key), py::bytes(event.message));
     case engine::Event::Kind::kBroken:
       break;
   }
@@ -319,6 +344,21 @@ void bind_engine(py::module_& module) {
             });
           },
           py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
+      .def(
+          "cache_elsewhere",
+          [](Runner& runner) {
+            in_engine(runner, [](Engine& engine, uint64_t) { engine.cache_elsewhere(); });
+          },
+          "Answers are kept elsewhere, too: events ('cache_ask', handle, key) and ('cache_keep', "
+          "handle, key, data).")
+      .def("cache_answer", &cache_answer, py::arg("handle"), py::arg("key"), py::arg("data"),
+           "What is known elsewhere of a key that was asked for, or None.")
+      .def(
+          "cache_kept",
+          [](Runner& runner, uint64_t byte_size) {
+            in_engine(runner, [&](Engine& engine, uint64_t) { engine.cache_kept(byte_size); });
+          },
+          py::arg("byte_size"), "So much of what 'cache_keep' gave is dealt with.")
       .def("statistics", &statistics, py::arg("handle"))
       .def("counters",
            [](Runner& runner) {

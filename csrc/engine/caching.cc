@@ -1,12 +1,18 @@
 // The response cache in a request's life: asked before the request is queued, filled from its answer. Of requests with equal keys that
 // are in progress at once only the first is executed; the others wait for its answer.
-#include <algorithm>
 #include <utility>
 
 #include "base/clock.h"
 #include "engine/engine.h"
 
 namespace pyserver::engine {
+
+namespace {
+
+// Of answers that wait to be kept elsewhere; more are not.
+constexpr uint64_t kMaxKeepingBytes = uint64_t{64} << 20;
+
+}  // namespace
 
 std::span<const uint8_t> Engine::table_of(const Request& request) const {
   const shm::Mapping& region = request.own_table ? own_region_ : request.submitter->region;
@@ -44,17 +50,46 @@ bool Engine::ask_cache(Request* request, std::span<const uint8_t> table) {
     if (leader != nullptr && (!leader->queued || leader->priority == request->priority)) {
       flight->second.followers.push_back(request->ticket);
       request->cache_role = CacheRole::kFollower;
-      request->waits_for_cache = true;
-      ++model->waiting_for_cache;
-      ++counters_.waiting_for_cache;
-      model->queued_bytes += request->payload_bytes;
+      wait_for_cache(request);
       return true;
     }
   }
-  model->statistics.cache_miss.add(1, took_ns);
+  request->models_epoch = models_epoch_;
   request->cache_role = first ? CacheRole::kLeader : CacheRole::kAlone;
   if (first) flight->second.leader = request->ticket;
+  if (first && cache_elsewhere_ && model->ensemble == nullptr) {
+    wait_for_cache(request);
+    events_.push_back({Event::Kind::kCacheAsk, model->handle, {}, request->cache_key});
+    return true;
+  }
+  model->statistics.cache_miss.add(1, took_ns);
   return false;
+}
+
+void Engine::wait_for_cache(Request* request) {
+  request->waits_for_cache = true;
+  ++request->model->waiting_for_cache;
+  ++counters_.waiting_for_cache;
+  request->model->queued_bytes += request->payload_bytes;
+}
+
+void Engine::cache_answer(const CacheKey& key, std::optional<std::string_view> bytes,
+                          uint64_t now_ns) {
+  now_ns_ = now_ns;
+  const auto flight = flights_.find(key);
+  if (flight == flights_.end()) return;
+  Request* const leader = find_request(flight->second.leader);
+  if (leader == nullptr || !leader->waits_for_cache) return;
+  stop_waiting(leader);
+  CachedResponse* const entry = bytes ? cache_->insert_bytes(key, *bytes) : nullptr;
+  if (entry == nullptr) {
+    leader->model->statistics.cache_miss.add(1, now_ns - leader->enqueue_ns);
+    return queue(leader, table_of(*leader), now_ns);
+  }
+  cache_->pin(entry);
+  flight_over(leader);
+  answer_from_cache(leader, entry, now_ns - leader->enqueue_ns);
+  cache_->unpin(entry);
 }
 
 void Engine::answer_from_cache(Request* request, CachedResponse* entry, uint64_t lookup_ns) {
@@ -78,13 +113,24 @@ void Engine::answer_from_cache(Request* request, CachedResponse* entry, uint64_t
 // `table`: of the answer. It is kept before anybody is told, so that whoever waits for it finds it.
 void Engine::keep_answer(Request* request, std::span<const uint8_t> table) {
   if (request->cache_role != CacheRole::kLeader && request->cache_role != CacheRole::kAlone) return;
+  if (request->model->ensemble != nullptr && request->models_epoch != models_epoch_) return;
   const uint64_t began_ns = base::monotonic_ns();
   shm::ResponseView view;
   if (view.parse(table).ok()) {
-    cache_->insert(request->cache_key, view,
-                   [this](const shm::TensorEntry& output) { return bytes_in(output); });
+    const CachedResponse* const entry =
+        cache_->insert(request->cache_key, view,
+                       [this](const shm::TensorEntry& output) { return bytes_in(output); });
+    if (entry != nullptr && cache_elsewhere_ && request->model->ensemble == nullptr)
+      keep_elsewhere(*entry);
   }
   request->model->statistics.cache_miss.add(0, base::monotonic_ns() - began_ns);
+}
+
+void Engine::keep_elsewhere(const CachedResponse& entry) {
+  std::string bytes = cache_->to_bytes(entry);
+  if (bytes.empty() || keeping_bytes_ + bytes.size() > kMaxKeepingBytes) return;
+  keeping_bytes_ += bytes.size();
+  events_.push_back({Event::Kind::kCacheKeep, entry.key.model, std::move(bytes), entry.key});
 }
 
 // The leader is answered, refused or gone. Its followers get its answer if it was kept; otherwise each is executed for itself.
@@ -130,6 +176,7 @@ void Engine::end_flights_of(Model* model, base::Code code, const std::string& me
   for (const auto& [key, flight] : flights_) {
     if (key.model != model->handle) continue;
     tickets.insert(tickets.end(), flight.followers.begin(), flight.followers.end());
+    tickets.push_back(flight.leader);  // after those that would be queued when it ends
   }
   for (const uint64_t ticket : tickets) {
     Request* const request = find_request(ticket);

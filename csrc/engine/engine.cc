@@ -105,6 +105,19 @@ base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
   return base::internal_error("there is no scheduling policy '" + settings.policy + "'");
 }
 
+base::Status Engine::announce(std::string_view json) {
+  models_changed();
+  return catalog_.apply(json);
+}
+
+void Engine::models_changed() {
+  ++models_epoch_;
+  if (!cache_) return;
+  for (const auto& [handle, model] : models_) {
+    if (model->ensemble != nullptr) cache_->forget_model(handle);
+  }
+}
+
 void Engine::drain_model(uint32_t handle) {
   const auto found = models_.find(handle);
   if (found == models_.end()) return;
@@ -131,6 +144,7 @@ void Engine::remove_model(uint32_t handle) {
   const auto found = models_.find(handle);
   if (found == models_.end()) return;
   abort_model(handle, "the model was removed", 0);
+  models_changed();
   Model* model = found->second.get();
   if (model->ensemble != nullptr) end_runs_of(model, "the model was removed");
   for (const auto& known : peers_) {

@@ -14,6 +14,7 @@
 // Thread safety: all of it belongs to one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -83,8 +84,8 @@ struct Request : sched::Request {
   std::vector<Answer> held;
   CacheKey cache_key;
   CacheRole cache_role = CacheRole::kNone;
-  bool waits_for_cache =
-      false;  // neither queued nor executing: for a leader, or for a cache elsewhere
+  uint64_t models_epoch = 0;     // of an ensemble's request: when it began
+  bool waits_for_cache = false;  // and is neither queued nor executing
   // Ensembles: a step's request lies in core's own region and has no submitter, but a run that waits for it.
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
@@ -179,9 +180,10 @@ struct Model {
 
 // What the control plane wants to hear.
 struct Event {
-  enum class Kind : uint8_t { kIdle, kBroken, kDrained } kind;
+  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kCacheAsk, kCacheKeep } kind;
   uint32_t id;  // peer, or handle of the model
   std::string message;
+  CacheKey key = {};
 };
 
 struct Counters {
@@ -213,7 +215,7 @@ class Engine {
   // The peer is dead or gone: answers what it was executing with UNAVAILABLE `message`, drops what it had submitted, gives back what it held.
   void retire_peer(uint32_t id, const std::string& message, uint64_t now_ns);
   // What frontends are told of a model (model/catalog.h): ensembles find their steps by it.
-  base::Status announce(std::string_view json) { return catalog_.apply(json); }
+  base::Status announce(std::string_view json);
   base::Status add_model(uint32_t handle, const ModelSettings& settings);
   // Takes nothing new; event kDrained when the last batch is over. What is queued still runs.
   void drain_model(uint32_t handle);
@@ -227,6 +229,12 @@ class Engine {
   const Model* find_model(uint32_t handle) const;
   Counters counters() const;
   ResponseCache::Figures cache_figures() const;
+  // Answers are kept elsewhere, too: event kCacheAsk wants cache_answer(), kCacheKeep (the answer as bytes in `message`) wants
+  // cache_kept(). Ensembles' are not: what they are made of may change without a trace in their own files.
+  void cache_elsewhere() { cache_elsewhere_ = true; }
+  // What is known of a key elsewhere; nothing where it is not, or cannot be told.
+  void cache_answer(const CacheKey& key, std::optional<std::string_view> bytes, uint64_t now_ns);
+  void cache_kept(uint64_t byte_size) { keeping_bytes_ -= std::min(keeping_bytes_, byte_size); }
   // Instances have batches.
   bool executing() const { return counters_.live_batches > 0; }
   std::vector<Event> take_events();
@@ -300,8 +308,12 @@ class Engine {
 
   // caching.cc
   bool ask_cache(Request* request, std::span<const uint8_t> table);
+  void wait_for_cache(Request* request);
   void answer_from_cache(Request* request, CachedResponse* entry, uint64_t lookup_ns);
   void keep_answer(Request* request, std::span<const uint8_t> table);
+  void keep_elsewhere(const CachedResponse& entry);
+  // Another version of some model serves from now on: ensembles may answer otherwise.
+  void models_changed();
   void flight_over(Request* request);
   void stop_waiting(Request* request);
   void end_flights_of(Model* model, base::Code code, const std::string& message, uint64_t now_ns);
@@ -382,6 +394,9 @@ class Engine {
   model::Catalog catalog_;
   std::optional<ResponseCache> cache_;
   std::unordered_map<CacheKey, Flight, CacheKeyHash> flights_;
+  bool cache_elsewhere_ = false;
+  uint64_t keeping_bytes_ = 0;  // of answers on their way elsewhere
+  uint64_t models_epoch_ = 0;
   std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
   uint64_t now_ns_ = 0;                   // what the operation that runs was told
   bool ending_ = false;

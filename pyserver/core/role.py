@@ -24,6 +24,7 @@ from pyserver.core.frontends import Frontends
 from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources
 from pyserver.core.peers import PeerDirectory
+from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
@@ -93,6 +94,11 @@ class Core:
             on_proxy=self._proxied,
             kill=lambda index: link.send({"op": "kill_frontend", "index": index}),
         )
+        cache = cache_settings(settings.cache_config)
+        self._remote_cache: RemoteCache | None = None
+        if cache is not None and cache.redis is not None:
+            self._remote_cache = RemoteCache(cache.redis, engine, self._loop)
+            self.events.on_cache = self._remote_cache.heard
         environment = Environment(
             loop=self._loop,
             engine=engine,
@@ -101,7 +107,8 @@ class Core:
             link=link,
             region_bytes=settings.region_byte_size,
             stop_timeout_s=max(2.0, float(settings.exit_timeout_secs)),
-            cache_seed=_cache_seed(cache_settings(settings.cache_config)),
+            cache_seed=_cache_seed(cache),
+            remote_cache=self._remote_cache,
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
@@ -122,6 +129,8 @@ class Core:
                 " following its changes is not part of this version"
             )
         try:
+            if self._remote_cache is not None:
+                await self._remote_cache.open()
             found = await asyncio.to_thread(self.sources.scan)
         except ServerError as error:
             self.link.send({"op": "fatal", "message": f"{error.code_name}: {error}"})
@@ -246,6 +255,8 @@ class Core:
             log.warning("some instances did not end in time")
         if self._grpc is not None:
             await self._grpc.close(grace_s=0.1)
+        if self._remote_cache is not None:
+            await self._remote_cache.close()
         self.frontends.close()
         self.directory.close()
         self.events.close()

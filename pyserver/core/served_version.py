@@ -20,6 +20,7 @@ from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, Restart
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.peers import PeerDirectory, Side
+from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.errors import InternalError
 
@@ -80,6 +81,7 @@ class Environment:
     region_bytes: int
     stop_timeout_s: float
     cache_seed: int | None = None  # of the response cache's keys; None: this server has none
+    remote_cache: RemoteCache | None = None
 
 
 class _Slot:
@@ -180,7 +182,7 @@ class ServedVersion:
         for slot in self._slots:
             self._leave(slot, f"model '{self.name}' failed to load")
         if self._in_engine:
-            self._env.engine.remove_model(self.handle)
+            self._forget()
             self._in_engine = False
         await asyncio.gather(*(process.discard() for process in processes if process is not None))
 
@@ -201,8 +203,13 @@ class ServedVersion:
         await asyncio.gather(*(one.stop(self._env.stop_timeout_s) for one in processes))
         for slot in self._slots:
             self._leave(slot, self._end_text)
-        self._env.engine.remove_model(self.handle)
+        self._forget()
         self._in_engine = False
+
+    def _forget(self) -> None:
+        self._env.engine.remove_model(self.handle)
+        if self._env.remote_cache is not None:
+            self._env.remote_cache.forget(self.handle)
 
     async def _end_restarts(self) -> None:
         for task in list(self._restarts):

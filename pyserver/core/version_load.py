@@ -13,6 +13,7 @@ from pyserver.core.catalog import engine_settings, model_spec
 from pyserver.core.instance_plan import into_processes, plan_instances
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.model_source import ModelSource
+from pyserver.core.remote_cache import model_digest
 from pyserver.core.served_version import Environment, ServedVersion
 from pyserver.errors import InvalidArgumentError
 from pyserver.repository.lifecycle import Loaded
@@ -128,6 +129,7 @@ class VersionLoad:
         slots = into_processes(
             plan_instances(config), threads_share_process=info.threads_share_process
         )
+        await self._share_answers(config)
         self._phase = "loading the model"
         await self._served.start(
             process,
@@ -137,6 +139,19 @@ class VersionLoad:
             slots=slots,
         )
         return Loaded(self._served.handle, config, spec)
+
+    async def _share_answers(self, config: ModelConfig) -> None:
+        """With a cache that other servers use, too: by what they know that it is the same model."""
+        remote = self._context.environment.remote_cache
+        if remote is None or not config.response_cache.enable:
+            return
+        from pyserver.config.json_view import config_json
+
+        self._phase = "reading the model's files"
+        digest = await asyncio.to_thread(
+            model_digest, config_json(config), self._source.folder, self._version
+        )
+        remote.serve(self._served.handle, digest)
 
     def _model(self, config: ModelConfig) -> dict[str, Any]:
         """What "prepare" tells a process of its model."""

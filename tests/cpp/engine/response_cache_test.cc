@@ -634,5 +634,112 @@ TEST_F(CachingTest, AnswersGoWithTheModelThatGaveThem) {
   expect_nothing_left();
 }
 
+// --- answers that are kept elsewhere, too ---
+
+class ElsewhereTest : public CachingTest {
+ protected:
+  ElsewhereTest() { engine_->cache_elsewhere(); }
+
+  Event event(Event::Kind kind) {
+    const std::vector<Event> events = engine_->take_events();
+    EXPECT_EQ(events.size(), 1u);
+    if (events.empty()) return {};
+    EXPECT_EQ(events[0].kind, kind);
+    return events[0];
+  }
+  void tell(uint64_t key, std::optional<std::string_view> bytes) {
+    engine_->cache_answer({1, key, 0}, bytes, now_ns_);
+    turn();
+  }
+  // The bytes of an answer, and the cache as it was before.
+  std::string some_answer(uint8_t value) {
+    ask(60, 9000);
+    turn();
+    event(Event::Kind::kCacheAsk);
+    tell(9000, std::nullopt);
+    answer(running(), value);
+    turn();
+    expect_executed(60);
+    turn();
+    expect_idle_instance();
+    std::string bytes = event(Event::Kind::kCacheKeep).message;
+    engine_->cache_kept(bytes.size());
+    return bytes;
+  }
+};
+
+TEST_F(ElsewhereTest, WhatIsKnownThereIsNotExecuted) {
+  serve();
+  const std::string bytes = some_answer(42);
+  ask(1, 77);
+  ask(2, 77);
+  turn();
+  expect_idle_instance();
+  EXPECT_EQ(event(Event::Kind::kCacheAsk).key, (CacheKey{1, 77, 0}));
+  tell(77, bytes);
+  expect_idle_instance();
+  expect_cached(2, 42);
+  expect_cached(1, 42);
+  expect_all_over();
+}
+
+TEST_F(ElsewhereTest, WhatMakesNoSenseIsExecuted) {
+  serve();
+  ask(1, 77);
+  turn();
+  event(Event::Kind::kCacheAsk);
+  tell(77, "nonsense");
+  answer(running(), 42);
+  turn();
+  expect_executed(1);
+  event(Event::Kind::kCacheKeep);
+  expect_all_over();
+}
+
+TEST_F(ElsewhereTest, WhoeverAskedCanBeCancelled) {
+  serve();
+  ask(1, 77);
+  ask(2, 77);
+  turn();
+  event(Event::Kind::kCacheAsk);
+  cancel(1);
+  turn();
+  const shm::Reply cancelled = reply(1);
+  EXPECT_EQ(cancelled.code, static_cast<uint8_t>(base::Code::kCancelled));
+  give_back(*frontend_, cancelled.lease);
+  answer(running(), 42);  // the second asks nobody any more
+  tell(77, std::nullopt);
+  expect_executed(2);
+  EXPECT_EQ(figures().cache_miss.count, 1u);
+  expect_all_over();
+}
+
+TEST_F(ElsewhereTest, AModelThatEndsRefusesThoseThatAsked) {
+  serve();
+  ask(1, 77);
+  ask(2, 77);
+  turn();
+  engine_->abort_model(1, "it is over", now_ns_);
+  engine_->flush();
+  for (const uint64_t ticket : {2, 1}) {
+    const shm::Reply refused = reply(ticket);
+    EXPECT_EQ(message_of(refused), "it is over");
+    give_back(*frontend_, refused.lease);
+  }
+  tell(77, std::nullopt);
+  expect_all_over();
+}
+
+TEST_F(ElsewhereTest, AFrontendThatDiesAsksNoMore) {
+  serve();
+  auto other = join(PeerKind::kFrontend);
+  ask(*other, 1, 77);
+  turn();
+  engine_->retire_peer(other->id, "", now_ns_);
+  tell(77, std::nullopt);
+  expect_idle_instance();
+  expect_all_over();
+}
+
 }  // namespace
 }  // namespace pyserver::engine
