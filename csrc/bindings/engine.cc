@@ -146,6 +146,8 @@ py::tuple event_tuple(const engine::Event& event) {
       return py::make_tuple("idle", event.id);
     case engine::Event::Kind::kDrained:
       return py::make_tuple("drained", event.id);
+    case engine::Event::Kind::kWarmedUp:
+      return py::make_tuple("warmed_up", event.id, event.message);
     case engine::Event::Kind::kBroken:
       break;
   }
@@ -181,6 +183,16 @@ py::tuple make_peer(engine::Runner& runner, const std::string& kind, uint64_t re
   given.append(fds.channel.peer_bell.release());
   given.append(fds.region.release());
   return py::make_tuple(fds.id, given);
+}
+
+void warm_up(engine::Runner& runner, uint32_t handle, uint32_t peer,
+             const engine::WarmUp& sample) {
+  base::Status status;
+  {
+    const py::gil_scoped_release released;
+    status = runner.warm_up(handle, peer, sample);
+  }
+  raise_if_error(status);
 }
 
 py::dict statistics(engine::Runner& runner, uint32_t handle) {
@@ -275,6 +287,8 @@ void bind_engine(py::module_& module) {
             });
           },
           py::arg("peer"), "No new batches for it; event ('idle', peer) when it owes no answer.")
+      .def("warm_up", &warm_up, py::arg("handle"), py::arg("peer"), py::arg("sample"),
+           "Sends it a sample; event ('warmed_up', peer, what went wrong or '').")
       .def("statistics", &statistics, py::arg("handle"))
       .def("counters",
            [](Runner& runner) {

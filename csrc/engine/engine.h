@@ -24,6 +24,7 @@
 #include "base/status.h"
 #include "engine/ensemble.h"
 #include "engine/statistics.h"
+#include "engine/warm_up.h"
 #include "model/catalog.h"
 #include "sched/policy.h"
 #include "shm/allocator.h"
@@ -73,6 +74,7 @@ struct Request : sched::Request {
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
+  WarmUpRun* warm_up = nullptr;  // of a sample's request: it has no submitter either
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -88,6 +90,7 @@ struct Batch {
   std::vector<Request*> requests;        // those not gone yet
   std::vector<sched::Member> sequences;  // for the policy, when it binds instances
   FinishedBatch figures;
+  std::unique_ptr<WarmUpRun> warm_up;  // it is a sample's: counted nowhere
 };
 
 struct Lease {
@@ -152,9 +155,9 @@ struct Model {
 
 // What the control plane wants to hear.
 struct Event {
-  enum class Kind : uint8_t { kIdle, kBroken, kDrained } kind;
+  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kWarmedUp } kind;
   uint32_t id;  // peer, or handle of the model
-  std::string message;
+  std::string message;  // of a warm-up: empty when it went well
 };
 
 struct Counters {
@@ -190,6 +193,13 @@ class Engine {
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
   base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns);
+  // Memory in core's own region for the tensors of a sample; `writable` may be written from any thread while `memory` lives, which
+  // must be given up in the engine's.
+  base::Status reserve(uint64_t bytes, SourceRef* memory, std::span<uint8_t>* writable);
+  // Sends the sample to an instance that gets no batches yet; event kWarmedUp when all is answered and execute has returned, or when
+  // the instance is gone.
+  base::Status warm_up(uint32_t handle, uint32_t peer, const WarmUp& sample,
+                       const SourceRef& tensors, uint64_t now_ns);
   // No new batches for it; event kIdle when it runs none.
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
@@ -255,6 +265,7 @@ class Engine {
   void deliver_error(Request* request, base::Code code, const std::string& message, uint8_t flags);
   void hand_over(Request* request, Peer* from, const shm::Response& record,
                  const std::string& message);
+  static bool waits_its_turn(const Request& request);
   void enter_order(Request* request);
   void leave_order(Request* request);
   void unlink_order(Request* request);
@@ -262,6 +273,11 @@ class Engine {
   void send_error(Peer* to, uint64_t ticket, base::Code code, const std::string& message,
                   uint8_t flags);
   std::string request_prefix(const Request& request) const;
+
+  // warm_up.cc
+  void warm_up_answered(const Request& request, Peer* from, const shm::Response& record,
+                        const std::string& message);
+  void warmed_up(const Batch& batch);
 
   // ensemble.cc
   void start_run(Request* request, std::span<const uint8_t> table);

@@ -13,6 +13,7 @@ Source::~Source() { engine->source_over(*this); }
 
 void Engine::source_over(const Source& source) {
   if (ending_) return;
+  if (source.kind == Source::Kind::kOwn) return own_memory_.free(source.number);
   if (source.kind == Source::Kind::kResponse) {
     if (Peer* owner = peer(source.peer); owner != nullptr) return_to(owner, source.number);
     return;

@@ -52,7 +52,7 @@ struct Ensemble {
 
 // Memory of somebody's that somebody still reads; given back when the last reference goes.
 struct Source {
-  enum class Kind : uint8_t { kResponse, kRequest };
+  enum class Kind : uint8_t { kResponse, kRequest, kOwn };
   Source(Engine* engine, Kind kind, uint32_t peer, uint64_t number)
       : engine(engine), kind(kind), peer(peer), number(number) {}
   Source(const Source&) = delete;
@@ -62,7 +62,7 @@ struct Source {
   Engine* engine;
   Kind kind;
   uint32_t peer;    // of a response: who made it
-  uint64_t number;  // its cookie; of a request: its ticket
+  uint64_t number;  // its cookie; of a request: its ticket; of core's own memory: the offset
   std::vector<std::shared_ptr<Source>>
       under;  // what the response refers to and is not its maker's own
 };

@@ -5,8 +5,14 @@
 
 namespace pyserver::engine {
 
+// A sample's request came before all others and stands in no line.
+bool Engine::waits_its_turn(const Request& request) {
+  return request.model->settings.preserve_ordering && request.model->order_first != &request &&
+         request.warm_up == nullptr;
+}
+
 void Engine::deliver(Request* request, Peer* from, const shm::Response& record) {
-  if (request->model->settings.preserve_ordering && request->model->order_first != request) {
+  if (waits_its_turn(*request)) {
     request->held.push_back({from, record, {}});
     return;
   }
@@ -19,7 +25,7 @@ void Engine::deliver_error(Request* request, base::Code code, const std::string&
   shm::Response record;
   record.flags = static_cast<uint8_t>(flags | shm::kError);
   record.code = static_cast<uint8_t>(code);
-  if (request->model->settings.preserve_ordering && request->model->order_first != request) {
+  if (waits_its_turn(*request)) {
     request->held.push_back({nullptr, record, message});
     return;
   }
@@ -34,6 +40,7 @@ void Engine::hand_over(Request* request, Peer* from, const shm::Response& record
   const bool empty = (record.flags & shm::kEmpty) != 0;
   if (final) request->delivered = true;
   if (request->run != nullptr) return step_answered(request, from, record, message);
+  if (request->warm_up != nullptr) return warm_up_answered(*request, from, record, message);
   Peer* to = request->submitter;
   auto flags = static_cast<uint8_t>(record.flags & ~shm::kReleasedFlag);
   if (final && request->released) flags |= shm::kReleasedFlag;

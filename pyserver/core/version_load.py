@@ -14,6 +14,7 @@ from pyserver.core.instance_plan import into_processes, plan_instances
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.model_source import ModelSource
 from pyserver.core.served_version import Environment, ServedVersion
+from pyserver.core.warm_up import make_samples
 from pyserver.errors import InvalidArgumentError
 from pyserver.repository.lifecycle import Loaded
 from pyserver.settings import Settings
@@ -92,7 +93,6 @@ class VersionLoad:
     def _warn_of_what_is_not_there(self) -> None:
         config = self._source.config.message
         asked = {
-            "model_warmup": bool(config.model_warmup),
             "rate_limiter": any(group.HasField("rate_limiter") for group in config.instance_group),
             "response_cache": config.response_cache.enable,
             "sequence_batching.state": bool(config.sequence_batching.state),
@@ -133,6 +133,9 @@ class VersionLoad:
         slots = into_processes(
             plan_instances(config), threads_share_process=info.threads_share_process
         )
+        samples = await asyncio.to_thread(
+            make_samples, config, spec, self._version, self._source.folder
+        )
         self._phase = "loading the model"
         await self._served.start(
             process,
@@ -140,6 +143,7 @@ class VersionLoad:
             config=config_json(config),
             engine_settings=engine_settings(config, self._version),
             slots=slots,
+            samples=samples,
         )
         return Loaded(self._served.handle, config, spec)
 
@@ -181,6 +185,6 @@ class VersionLoad:
                 "still loading '%s' version %d: %s, %.0f s so far",
                 self._source.name,
                 self._version,
-                self._phase,
+                "warming up" if self._served.warming_up else self._phase,
                 time.monotonic() - self._began_s,
             )
