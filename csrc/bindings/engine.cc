@@ -185,8 +185,7 @@ py::tuple make_peer(engine::Runner& runner, const std::string& kind, uint64_t re
   return py::make_tuple(fds.id, given);
 }
 
-void warm_up(engine::Runner& runner, uint32_t handle, uint32_t peer,
-             const engine::WarmUp& sample) {
+void warm_up(engine::Runner& runner, uint32_t handle, uint32_t peer, const engine::WarmUp& sample) {
   base::Status status;
   {
     const py::gil_scoped_release released;

@@ -74,7 +74,7 @@ struct Request : sched::Request {
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
-  WarmUpRun* warm_up = nullptr;  // of a sample's request: it has no submitter either
+  WarmUpRun* warm_up = nullptr;    // of a sample's request: it has no submitter either
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -156,7 +156,7 @@ struct Model {
 // What the control plane wants to hear.
 struct Event {
   enum class Kind : uint8_t { kIdle, kBroken, kDrained, kWarmedUp } kind;
-  uint32_t id;  // peer, or handle of the model
+  uint32_t id;          // peer, or handle of the model
   std::string message;  // of a warm-up: empty when it went well
 };
 

@@ -145,9 +145,9 @@ std::span<const uint8_t> WarmUp::table(uint32_t index, uint64_t offset,
     }
   }
   for (const Placed& placed : placed_) {
-    builder->add_input(placed.input.name, placed.index, placed.input.datatype, placed.shape,
-                       {shm::Place::kRegion, shm::kCorePeer, offset + placed.offset,
-                        placed.byte_size});
+    builder->add_input(
+        placed.input.name, placed.index, placed.input.datatype, placed.shape,
+        {shm::Place::kRegion, shm::kCorePeer, offset + placed.offset, placed.byte_size});
   }
   return builder->finish();
 }

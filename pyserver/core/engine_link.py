@@ -83,7 +83,8 @@ class EngineEvents:
 
         Ends with the instance, too. Raises ServerError when it cannot be sent.
         """
-        over = self._warming[peer] = self._loop.create_future()
+        over: asyncio.Future[str] = self._loop.create_future()
+        self._warming[peer] = over
         try:
             self._engine.warm_up(handle, peer, sample)
             return await over
