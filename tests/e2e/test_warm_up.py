@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -119,8 +120,16 @@ def seen(folder: Path, model: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def books(server: Pyserver) -> dict[str, int]:
+    """The engine's own counters."""
+    assert server.ports is not None
+    with urlopen(f"http://127.0.0.1:{server.ports.http}/v2/pyserver/counters", timeout=5) as answer:
+        found: dict[str, int] = json.load(answer)["engine"]
+    return found
+
+
 def test_each_instance_runs_each_sample_before_the_model_is_ready(
-    client: Any, folder: Path
+    client: Any, folder: Path, server: Pyserver
 ) -> None:
     client.load_model("two_samples")
     expected = [[[[0, 0]]] * 3, [[[5, 6]]], [[[5, 6]]]]
@@ -131,6 +140,8 @@ def test_each_instance_runs_each_sample_before_the_model_is_ready(
     figures = client.get_inference_statistics("two_samples", as_json=True)["model_stats"][0]
     assert "execution_count" not in figures and "batch_stats" not in figures
     assert not any(count for count in figures["inference_stats"].values())
+    wait_until(lambda: books(server)["own_bytes"] == 0, what="core's region to be empty")
+    assert books(server)["live_requests"] == books(server)["live_batches"] == 0
     tensor = triton.InferInput("X", [1, 2], "INT32")
     tensor.set_data_from_numpy(np.array([[7, 8]], np.int32))
     assert client.infer("two_samples", [tensor]).as_numpy("OUT").tolist() == [[7, 8]]
