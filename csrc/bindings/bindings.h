@@ -9,6 +9,7 @@ namespace pyserver::bindings {
 
 void bind_layout(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
+void bind_warm_up(pybind11::module_& module);
 void bind_gateway(pybind11::module_& module);
 void bind_endpoints(pybind11::module_& module);
 void bind_instance(pybind11::module_& module);

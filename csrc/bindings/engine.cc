@@ -203,6 +203,8 @@ py::tuple event_tuple(const engine::Event& event) {
       return py::make_tuple("cache_ask", event.id, key_bytes(event.key));
     case engine::Event::Kind::kCacheKeep:
       return py::make_tuple("cache_keep", event.id, key_bytes(event.key), py::bytes(event.message));
+    case engine::Event::Kind::kWarmedUp:
+      return py::make_tuple("warmed_up", event.id, event.message);
     case engine::Event::Kind::kBroken:
       break;
   }
@@ -247,6 +249,15 @@ py::tuple make_peer(engine::Runner& runner, const std::string& kind, uint64_t re
   given.append(fds.channel.peer_bell.release());
   given.append(fds.region.release());
   return py::make_tuple(fds.id, given);
+}
+
+void warm_up(engine::Runner& runner, uint32_t handle, uint32_t peer, const engine::WarmUp& sample) {
+  base::Status status;
+  {
+    const py::gil_scoped_release released;
+    status = runner.warm_up(handle, peer, sample);
+  }
+  raise_if_error(status);
 }
 
 py::dict statistics(engine::Runner& runner, uint32_t handle) {
@@ -359,6 +370,8 @@ void bind_engine(py::module_& module) {
             in_engine(runner, [&](Engine& engine, uint64_t) { engine.cache_kept(byte_size); });
           },
           py::arg("byte_size"), "So much of what 'cache_keep' gave is dealt with.")
+      .def("warm_up", &warm_up, py::arg("handle"), py::arg("peer"), py::arg("sample"),
+           "Sends it a sample; event ('warmed_up', peer, what went wrong or '').")
       .def("statistics", &statistics, py::arg("handle"))
       .def("counters",
            [](Runner& runner) {

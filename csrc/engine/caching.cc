@@ -80,7 +80,7 @@ void Engine::cache_answer(const CacheKey& key, std::optional<std::string_view> b
   if (flight == flights_.end()) return;
   Request* const leader = find_request(flight->second.leader);
   if (leader == nullptr || !leader->waits_for_cache) return;
-  stop_waiting(leader);
+  leave_flight(leader);
   CachedResponse* const entry = bytes ? cache_->insert_bytes(key, *bytes) : nullptr;
   if (entry == nullptr) {
     leader->model->statistics.cache_miss.add(1, now_ns - leader->enqueue_ns);
@@ -143,7 +143,7 @@ void Engine::flight_over(Request* request) {
   for (const uint64_t ticket : node.mapped().followers) {
     Request* const follower = find_request(ticket);
     if (follower == nullptr || !follower->waits_for_cache) continue;
-    stop_waiting(follower);
+    leave_flight(follower);
     if (entry != nullptr) {
       answer_from_cache(follower, entry, 0);
       continue;
@@ -156,7 +156,7 @@ void Engine::flight_over(Request* request) {
 }
 
 // Of a request that waits; it is no longer one of the flight.
-void Engine::stop_waiting(Request* request) {
+void Engine::leave_flight(Request* request) {
   request->waits_for_cache = false;
   --request->model->waiting_for_cache;
   --counters_.waiting_for_cache;
@@ -181,7 +181,7 @@ void Engine::end_flights_of(Model* model, base::Code code, const std::string& me
   for (const uint64_t ticket : tickets) {
     Request* const request = find_request(ticket);
     if (request == nullptr || !request->waits_for_cache) continue;
-    stop_waiting(request);
+    leave_flight(request);
     refuse(request, code, message, now_ns);
   }
 }

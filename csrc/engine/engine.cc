@@ -51,7 +51,7 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
       forget_request(request);
       drop(now_ns);
     } else if (request->waits_for_cache) {
-      stop_waiting(request);
+      leave_flight(request);
       forget_request(request);
     } else if (request->led != nullptr) {
       cancel_run(request->led.get());

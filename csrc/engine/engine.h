@@ -28,6 +28,7 @@
 #include "engine/rate_limiter.h"
 #include "engine/response_cache.h"
 #include "engine/statistics.h"
+#include "engine/warm_up.h"
 #include "model/catalog.h"
 #include "sched/policy.h"
 #include "shm/allocator.h"
@@ -90,6 +91,7 @@ struct Request : sched::Request {
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
+  WarmUpRun* warm_up = nullptr;    // of a sample's request: it has no submitter either
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -105,6 +107,7 @@ struct Batch {
   std::vector<Request*> requests;        // those not gone yet
   std::vector<sched::Member> sequences;  // for the policy, when it binds instances
   FinishedBatch figures;
+  std::unique_ptr<WarmUpRun> warm_up;  // it is a sample's: counted nowhere
 };
 
 struct Lease {
@@ -180,9 +183,9 @@ struct Model {
 
 // What the control plane wants to hear.
 struct Event {
-  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kCacheAsk, kCacheKeep } kind;
-  uint32_t id;  // peer, or handle of the model
-  std::string message;
+  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kCacheAsk, kCacheKeep, kWarmedUp } kind;
+  uint32_t id;          // peer, or handle of the model
+  std::string message;  // of a warm-up: empty when it went well
   CacheKey key = {};
 };
 
@@ -224,6 +227,13 @@ class Engine {
   void remove_model(uint32_t handle);
   // `index`: which one it is of the model's `instances`.
   base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns, size_t index = 0);
+  // Memory in core's own region for the tensors of a sample; `writable` may be written from any thread while `memory` lives, which
+  // must be given up in the engine's.
+  base::Status reserve(uint64_t bytes, SourceRef* memory, std::span<uint8_t>* writable);
+  // Sends the sample to an instance that gets no batches yet; event kWarmedUp when all is answered and execute has returned, or when
+  // the instance is gone.
+  base::Status warm_up(uint32_t handle, uint32_t peer, const WarmUp& sample,
+                       const SourceRef& tensors, uint64_t now_ns);
   // No new batches for it; event kIdle when it runs none.
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
@@ -298,6 +308,7 @@ class Engine {
   void deliver_error(Request* request, base::Code code, const std::string& message, uint8_t flags);
   void hand_over(Request* request, const Answer& answer);
   void throw_away(const Answer& answer);
+  static bool waits_its_turn(const Request& request);
   void enter_order(Request* request);
   void leave_order(Request* request);
   void unlink_order(Request* request);
@@ -315,10 +326,14 @@ class Engine {
   // Another version of some model serves from now on: ensembles may answer otherwise.
   void models_changed();
   void flight_over(Request* request);
-  void stop_waiting(Request* request);
+  void leave_flight(Request* request);
   void end_flights_of(Model* model, base::Code code, const std::string& message, uint64_t now_ns);
   std::optional<std::span<const uint8_t>> bytes_in(const shm::TensorEntry& tensor) const;
   std::span<const uint8_t> table_of(const Request& request) const;
+
+  // warm_up.cc
+  void warm_up_answered(const Request& request, const Answer& answer);
+  void warmed_up(const Batch& batch);
 
   // ensemble.cc
   void start_run(Request* request, std::span<const uint8_t> table);

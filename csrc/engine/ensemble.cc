@@ -13,6 +13,7 @@ Source::~Source() { engine->source_over(*this); }
 
 void Engine::source_over(const Source& source) {
   if (ending_) return;
+  if (source.kind == Source::Kind::kOwn) return own_memory_.free(source.number);
   if (source.kind == Source::Kind::kResponse) {
     if (Peer* owner = peer(source.peer); owner != nullptr) return_to(owner, source.number);
     return;
@@ -221,7 +222,7 @@ void Engine::abandon_step(Model* ensemble, const OpenStep& open) {
     forget_request(request);
     drop(now_ns_);
   } else if (request->waits_for_cache) {
-    stop_waiting(request);
+    leave_flight(request);
     forget_request(request);
   } else if (request->led != nullptr) {
     cancel_run(request->led.get());

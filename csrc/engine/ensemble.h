@@ -52,7 +52,7 @@ struct Ensemble {
 
 // Memory of somebody's that somebody still reads; given back when the last reference goes.
 struct Source {
-  enum class Kind : uint8_t { kResponse, kRequest, kCached };
+  enum class Kind : uint8_t { kResponse, kRequest, kCached, kOwn };
   Source(Engine* engine, Kind kind, uint32_t peer, uint64_t number)
       : engine(engine), kind(kind), peer(peer), number(number) {}
   Source(const Source&) = delete;
@@ -61,8 +61,9 @@ struct Source {
 
   Engine* engine;
   Kind kind;
-  uint32_t peer;    // of a response: who made it
-  uint64_t number;  // its cookie; of a request: its ticket; of a cached response: its address
+  uint32_t peer;  // of a response: who made it
+  // Of a response: its cookie; of a request: its ticket; of a cached response: its address; of core's own memory: the offset.
+  uint64_t number;
   std::vector<std::shared_ptr<Source>>
       under;  // what the response refers to and is not its maker's own
 };

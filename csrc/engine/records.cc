@@ -53,7 +53,7 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   request->submitter_ticket = record.ticket;
   request->table_offset = record.table_offset;
   request->table_bytes = record.table_bytes;
-  request->flags = record.flags;
+  request->flags = record.flags & (shm::kSequenceStart | shm::kSequenceEnd);
   request->model = model;
   request->batch_size = record.batch_size;
   request->signature = record.signature;
@@ -99,7 +99,7 @@ void Engine::cancel(Peer* from, const shm::Cancel& record, uint64_t now_ns) {
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
     drop(now_ns);
   } else if (request->waits_for_cache) {
-    stop_waiting(request);
+    leave_flight(request);
     refuse(request, base::Code::kCancelled, request_prefix(*request) + "Request cancelled", now_ns);
   } else if (request->led != nullptr) {
     cancel_run(request->led.get());
@@ -166,14 +166,15 @@ void Engine::release(Peer* from, const shm::Release& record, uint64_t now_ns) {
 
 // The instance gives the request back unanswered, to have it once more (iterative sequences).
 void Engine::reschedule(Request* request, uint64_t now_ns) {
-  if (request->null_request) {  // the model took it for a real one; it is over all the same
+  if (request->answered) {
+    return violation(request->instance, "it asked to run a request again that it had answered");
+  }
+  // The model took it for a real one, or for one that goes on; it is over all the same.
+  if (request->null_request || request->warm_up != nullptr) {
     let_go(request);
     answered(request, false, now_ns);
     request->delivered = true;
     return finish_if_over(request);
-  }
-  if (request->answered) {
-    return violation(request->instance, "it asked to run a request again that it had answered");
   }
   count_answer(request, false, now_ns);
   Batch* const batch = request->batch;
@@ -212,8 +213,10 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_n
   const uint64_t took_ns = record.compute_end_ns > record.compute_start_ns
                                ? record.compute_end_ns - record.compute_start_ns
                                : 0;
-  model->execution_ns =
-      model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
+  if (batch->warm_up == nullptr) {  // what comes first takes longer
+    model->execution_ns =
+        model->execution_ns == 0 ? took_ns : (model->execution_ns * 7 + took_ns) / 8;
+  }
   if (!batch->sequences.empty()) model->policy->batch_over(from->id, batch->sequences, now_ns);
   mark_dirty(model);
   close_if_over(batch);

@@ -5,8 +5,14 @@
 
 namespace pyserver::engine {
 
+// A sample's request came before all others and stands in no line.
+bool Engine::waits_its_turn(const Request& request) {
+  return request.model->settings.preserve_ordering && request.model->order_first != &request &&
+         request.warm_up == nullptr;
+}
+
 void Engine::deliver(Request* request, Answer answer) {
-  if (request->model->settings.preserve_ordering && request->model->order_first != request) {
+  if (waits_its_turn(*request)) {
     request->held.push_back(std::move(answer));
     return;
   }
@@ -30,6 +36,7 @@ void Engine::hand_over(Request* request, const Answer& answer) {
   const bool empty = (record.flags & shm::kEmpty) != 0;
   if (final) request->delivered = true;
   if (request->run != nullptr) return step_answered(request, answer);
+  if (request->warm_up != nullptr) return warm_up_answered(*request, answer);
   Peer* to = request->submitter;
   auto flags = static_cast<uint8_t>(record.flags & ~shm::kReleasedFlag);
   if (final && request->released) flags |= shm::kReleasedFlag;

@@ -143,8 +143,12 @@ void Engine::count_answer(Request* request, bool error, uint64_t now_ns) {
 void Engine::close_if_over(Batch* batch) {
   if (!batch->done || batch->open > 0 || batch->closed) return;
   batch->closed = true;
-  account(batch->figures, base::wall_ms(), &batch->model->statistics);
-  --batch->model->running;
+  if (batch->warm_up != nullptr) {
+    warmed_up(*batch);
+  } else {
+    account(batch->figures, base::wall_ms(), &batch->model->statistics);
+    --batch->model->running;
+  }
   --batch->instance->unclosed;
   if (batch->instance->leaving && batch->instance->unclosed == 0) {
     events_.push_back({Event::Kind::kIdle, batch->instance->id, {}});
@@ -221,6 +225,7 @@ void Engine::send_error(Peer* to, uint64_t ticket, base::Code code, const std::s
 }
 
 std::string Engine::request_prefix(const Request& request) const {
+  if (request.warm_up != nullptr) return {};  // nobody's client would know it
   std::string id;
   if (request.submitter != nullptr || request.own_table) {
     const shm::Mapping& region = request.own_table ? own_region_ : request.submitter->region;

@@ -140,6 +140,22 @@ void Runner::retire_peer(uint32_t id, const std::string& message) {
   });
 }
 
+base::Status Runner::warm_up(uint32_t handle, uint32_t peer, const WarmUp& sample) {
+  base::Status status;
+  SourceRef memory;
+  std::span<uint8_t> tensors;
+  call([&](Engine& engine, uint64_t) {
+    status = engine.reserve(sample.byte_size(), &memory, &tensors);
+  });
+  if (!status.ok()) return status;
+  sample.fill(tensors);
+  call([&](Engine& engine, uint64_t now_ns) {
+    status = engine.warm_up(handle, peer, sample, memory, now_ns);
+    memory.reset();
+  });
+  return status;
+}
+
 std::vector<Event> Runner::take_events() {
   uint64_t count = 0;
   [[maybe_unused]] const ssize_t taken = ::read(event_bell_.get(), &count, sizeof count);

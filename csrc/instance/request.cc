@@ -67,6 +67,7 @@ void Request::add_controls(const Controls& controls) {
   control_bytes_.resize(controls.specs.size());
   for (size_t index = 0; index < controls.specs.size(); ++index) {
     const ControlSpec& spec = controls.specs[index];
+    if ((record_.flags & shm::kControlsGiven) != 0 && find_input(spec.name) != nullptr) continue;
     std::vector<uint8_t>& bytes = control_bytes_[index];
     write_control(spec, &bytes);
     std::erase_if(inputs_, [&](const Input& input) { return input.name == spec.name; });

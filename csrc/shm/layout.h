@@ -89,6 +89,8 @@ inline constexpr uint8_t kSequenceReady = 4;
 // Of Execute only: it fills a slot without a request. Table and inputs are another request's of the same batch, the control tensors
 // say "not ready", and nobody waits for its response.
 inline constexpr uint8_t kNullRequest = 8;
+// Of Execute only: control tensors that are in the table are used as they are (warm-up samples give some).
+inline constexpr uint8_t kControlsGiven = 16;
 
 // Flags of Release.
 inline constexpr uint8_t kReschedule = 1;  // unanswered: it is to be executed once more

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pyserver._core import WarmUp
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +34,15 @@ class Engine(Protocol):
     def cache_elsewhere(self) -> None: ...
     def cache_answer(self, handle: int, key: bytes, data: bytes | None) -> None: ...
     def cache_kept(self, byte_size: int) -> None: ...
+    def warm_up(self, handle: int, peer: int, sample: WarmUp) -> None: ...
     def statistics(self, handle: int) -> dict[str, Any]: ...
     def counters(self) -> dict[str, int]: ...
     def events(self) -> list[tuple[Any, ...]]: ...
 
 
 class EngineEvents:
-    """Listens to the engine: somebody may wait for a model to be drained, or hear of broken
-    peers.
+    """Listens to the engine: somebody may wait for a model to be drained or for an instance to have
+    run a warm-up sample, or hear of broken peers.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class EngineEvents:
         self._draining: dict[int, asyncio.Future[None]] = {}
         # Hears "cache_ask" and "cache_keep", each with a model's handle and a key, and the data.
         self.on_cache: Callable[..., None] | None = None
+        self._warming: dict[int, asyncio.Future[str]] = {}
         loop.add_reader(engine.event_fd, self._readable)
 
     def close(self) -> None:
@@ -78,6 +83,19 @@ class EngineEvents:
             if waiting.done():
                 self._draining.pop(handle, None)
 
+    async def warm_up(self, handle: int, peer: int, sample: WarmUp) -> str:
+        """Lets an instance that takes no traffic yet run the sample; what went wrong, or nothing.
+
+        Ends with the instance, too. Raises ServerError when it cannot be sent.
+        """
+        over: asyncio.Future[str] = self._loop.create_future()
+        self._warming[peer] = over
+        try:
+            self._engine.warm_up(handle, peer, sample)
+            return await over
+        finally:
+            self._warming.pop(peer, None)
+
     def _readable(self) -> None:
         for event in self._engine.events():
             if event[0] == "drained":
@@ -87,6 +105,10 @@ class EngineEvents:
             elif event[0] in ("cache_ask", "cache_keep"):
                 if self.on_cache is not None:
                     self.on_cache(*event)
+            elif event[0] == "warmed_up":
+                over = self._warming.get(event[1])
+                if over is not None and not over.done():
+                    over.set_result(event[2])
             elif event[0] == "broken":
                 log.error("peer %d broke the shared-memory protocol: %s", event[1], event[2])
                 self._on_broken(event[1], event[2])

@@ -22,7 +22,8 @@ from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
-from pyserver.errors import InternalError
+from pyserver.core.warm_up import Sample
+from pyserver.errors import InternalError, InvalidArgumentError
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class _Slot:
         self.peers: list[int] = []
         self.joined = False
         self.filling = False  # whoever fills it deals with the process's death
+        self.warming = False
         self.at_fault = False  # we killed the process ourselves
         self.restarts = RestartPolicy()
         self.restart_count = 0
@@ -126,6 +128,7 @@ class ServedVersion:
         self._slots: list[_Slot] = []
         self._model: dict[str, Any] = {}
         self._config = ""
+        self._samples: tuple[Sample, ...] = ()
         self._in_engine = False
         self._stopping = False
         self._end_text = f"model '{name}' version {version} was unloaded"
@@ -150,13 +153,15 @@ class ServedVersion:
         config: str,
         engine_settings: Mapping[str, Any],
         slots: Sequence[Sequence[InstancePlan]],
+        samples: Sequence[Sample] = (),
     ) -> None:
         """Loads the model into all processes and takes it into the engine.
 
         `first` is prepared already; `model` is what the others are told by "prepare", `config` the
-        final config (protobuf JSON) and `slots` the instances of each process. Raises ServerError.
+        final config (protobuf JSON) and `slots` the instances of each process, which run the
+        `samples` before they take traffic. Raises ServerError.
         """
-        self._model, self._config = dict(model), config
+        self._model, self._config, self._samples = dict(model), config, tuple(samples)
         self._slots = [_Slot(instances) for instances in slots]
         self._slots[0].process = first
         # In the order of their indices: add_instance names them by these.
@@ -233,6 +238,10 @@ class ServedVersion:
             for instance in slot.instances
         ]
 
+    @property
+    def warming_up(self) -> bool:
+        return any(slot.warming for slot in self._slots)
+
     def broken_peer(self, peer: int) -> bool:
         """Kills the process that the peer belongs to, if it is ours: it breaks the protocol."""
         for slot in self._slots:
@@ -254,12 +263,43 @@ class ServedVersion:
             regions = self._attach(slot, process)
             await self._env.directory.join(Side.INSTANCE, process, regions, self.name)
             await process.load(self._config)
-            if slot.process is not process:
-                raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")
+            self._must_live(slot, process)
+            if self._samples:
+                await self._warm_up(slot, process)
             for peer, instance in zip(slot.peers, slot.instances, strict=True):
                 self._env.engine.add_instance(self.handle, peer, instance.index)
         finally:
             slot.filling = False
+
+    def _must_live(self, slot: _Slot, process: InstanceProcess) -> None:
+        if slot.process is not process:
+            raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")
+
+    async def _warm_up(self, slot: _Slot, process: InstanceProcess) -> None:
+        """Runs all samples in each of the slot's instances. A death ends it as an error does."""
+        began_s = time.monotonic()
+        log.info("warming up '%s' version %d: %s", self.name, self.version, slot.name)
+        slot.warming = True
+        try:
+            for peer in list(slot.peers):
+                for sample in self._samples:
+                    await self._run_sample(peer, sample)
+                    self._must_live(slot, process)
+        finally:
+            slot.warming = False
+        log.info(
+            "warmed up '%s' version %d: %s in %.2f s",
+            self.name,
+            self.version,
+            slot.name,
+            time.monotonic() - began_s,
+        )
+
+    async def _run_sample(self, peer: int, sample: Sample) -> None:
+        for _ in range(sample.count):
+            said = await self._env.events.warm_up(self.handle, peer, sample.requests)
+            if said:
+                raise InvalidArgumentError(f"failed to run warmup sample '{sample.name}': {said}")
 
     def _attach(self, slot: _Slot, process: InstanceProcess) -> dict[int, int]:
         """Makes a peer for each instance of the slot; their region descriptors by peer."""

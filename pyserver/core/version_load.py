@@ -15,6 +15,7 @@ from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.model_source import ModelSource
 from pyserver.core.remote_cache import model_digest
 from pyserver.core.served_version import Environment, ServedVersion
+from pyserver.core.warm_up import make_samples
 from pyserver.errors import InvalidArgumentError
 from pyserver.repository.lifecycle import Loaded
 from pyserver.settings import Settings
@@ -73,7 +74,6 @@ class VersionLoad:
         progress = asyncio.create_task(self._tell_progress())
         process: InstanceProcess | None = None
         try:
-            self._warn_of_what_is_not_there()
             info = self._backend_info()
             process = self._served.open_process()
             loaded = await self._load(process, info)
@@ -89,19 +89,6 @@ class VersionLoad:
             time.monotonic() - self._began_s,
         )
         return self._served, loaded
-
-    def _warn_of_what_is_not_there(self) -> None:
-        config = self._source.config.message
-        asked = {
-            "model_warmup": bool(config.model_warmup),
-        }
-        for field, there in asked.items():
-            if there:
-                log.warning(
-                    "model '%s' sets %s, which is not part of this version and has no effect",
-                    config.name,
-                    field,
-                )
 
     def _backend_info(self) -> BackendInfo:
         config = self._source.config.message
@@ -130,6 +117,9 @@ class VersionLoad:
             plan_instances(config), threads_share_process=info.threads_share_process
         )
         await self._share_answers(config)
+        samples = await asyncio.to_thread(
+            make_samples, config, spec, self._version, self._source.folder
+        )
         self._phase = "loading the model"
         await self._served.start(
             process,
@@ -137,6 +127,7 @@ class VersionLoad:
             config=config_json(config),
             engine_settings=engine_settings(config, self._version),
             slots=slots,
+            samples=samples,
         )
         return Loaded(self._served.handle, config, spec)
 
@@ -191,6 +182,6 @@ class VersionLoad:
                 "still loading '%s' version %d: %s, %.0f s so far",
                 self._source.name,
                 self._version,
-                self._phase,
+                "warming up" if self._served.warming_up else self._phase,
                 time.monotonic() - self._began_s,
             )

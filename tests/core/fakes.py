@@ -31,7 +31,10 @@ class FakeEngine:
         self.aborted: list[tuple[int, str]] = []
         self.drained: list[int] = []
         self.drains_at_once = True
+        self.warmed: list[tuple[int, Any]] = []
+        self.warm_up_says: list[str | None] = []  # None: nothing, for now; afterwards all is well
         self._events: list[tuple[Any, ...]] = []
+        self._warming: set[int] = set()
         self._next_peer = 1
 
     def start(self) -> None: ...
@@ -49,6 +52,9 @@ class FakeEngine:
         self.peers.pop(peer, None)
         for its in self.instances.values():
             its.discard(peer)
+        if peer in self._warming:
+            self._warming.discard(peer)
+            self.say("warmed_up", peer, message)
 
     def add_model(self, handle: int, settings: Mapping[str, Any]) -> None:
         self.models[handle] = settings
@@ -72,6 +78,16 @@ class FakeEngine:
         self.places[peer] = index
 
     def remove_instance(self, peer: int) -> None: ...
+
+    def warm_up(self, handle: int, peer: int, sample: Any) -> None:
+        assert self.peers[peer] == "instance"
+        assert not any(peer in its for its in self.instances.values()), "it takes traffic already"
+        self.warmed.append((peer, sample))
+        said = self.warm_up_says.pop(0) if self.warm_up_says else ""
+        if said is None:
+            self._warming.add(peer)
+        else:
+            self.say("warmed_up", peer, said)
 
     def statistics(self, handle: int) -> dict[str, Any]:
         none = {"count": 0, "ns": 0}

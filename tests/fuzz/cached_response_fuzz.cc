@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr uint64_t kBytes = 1 << 20;
   base::UniqueFd fd;
   shm::Mapping region;
-  if (!shm::make_memfd("fuzz", kBytes, &fd).ok() || !shm::Mapping::map(fd.get(), true, &region).ok())
+  if (!shm::make_memfd("fuzz", kBytes, &fd).ok() ||
+      !shm::Mapping::map(fd.get(), true, &region).ok())
     std::abort();
   shm::Allocator memory(&region, kBytes, 0);
   {

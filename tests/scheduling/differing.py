@@ -65,13 +65,39 @@ def _statistics(model: str, **counts: int) -> list[Any]:
     return [found]
 
 
-_WARMED = ("zero", "file", "rows", "twice", "flat batch", "batched", "instances", "sequence")
+_WARMED = ("zero", "file", "rows", "twice", "flat batch", "batched", "instances")
+_TOO_BIG = (
+    "Invalid argument: failed to run warmup sample 'big': batch size 9 for 'warm_too_big', max "
+    "allowed is 4"
+)
 _WARM_UPS = {
-    f"warm-up: {name}": Differing(
-        "spec 5.7: warm-up does not appear in statistics; in the recorded server it does",
-        {("notes", 2, "said"): _statistics(f"warm_{name.replace(' ', '_')}")},
-    )
-    for name in _WARMED
+    **{
+        f"warm-up: {name}": Differing(
+            "spec 5.7: warm-up does not appear in statistics; in the recorded server it does",
+            {("notes", 2, "said"): _statistics(f"warm_{name.replace(' ', '_')}")},
+        )
+        for name in _WARMED
+    },
+    "warm-up: sequence": Differing(
+        "as above; and a model of sequences gets the control tensors that its config promises: "
+        "those of a whole sequence, unless the sample gives others",
+        {
+            ("notes", 2, "said"): _statistics("warm_sequence"),
+            ("batches", "warm_sequence", 0, 0): {
+                "id": "",
+                "X": {"shape": [1, 2]},
+                **{name: [[1]] for name in ("START", "READY", "END", "CORRID")},
+            },
+        },
+    ),
+    "warm-up: too big": Differing(
+        "refused before anything is started, and said once instead of once for each row",
+        {
+            ("notes", 0, "said"): "INVALID_ARGUMENT: load failed for model 'warm_too_big': version "
+            f"1 is at UNAVAILABLE state: {_TOO_BIG};\n",
+            ("notes", 1, "said", 0, "reason"): _TOO_BIG,
+        },
+    ),
 }
 
 

@@ -145,6 +145,35 @@ TEST_F(RunnerTest, WakesForABatchingDelay) {
   EXPECT_GE(base::monotonic_ns() - before, 2'000'000u);
 }
 
+TEST_F(RunnerTest, WarmsAnInstanceUpAndTellsTheControlPlane) {
+  add_model({"m", 1, "direct", {}});
+  OwnSide instance(runner_.get(), PeerKind::kInstance);
+  std::shared_ptr<const WarmUp> sample;
+  const auto spec = std::make_shared<model::ModelSpec>();
+  ASSERT_TRUE(WarmUp::make(spec, 1, {}, &sample).ok());
+  EXPECT_FALSE(runner_->warm_up(7, instance.id, *sample).ok()) << "no such model";
+  ASSERT_TRUE(runner_->warm_up(1, instance.id, *sample).ok());
+  shm::Record record;
+  ASSERT_TRUE(instance.wait(&record));
+  shm::BatchDone done;
+  done.batch = shm::unpack<shm::BatchHead>(record).batch;
+  ASSERT_TRUE(instance.wait(&record));
+  shm::Response response;
+  response.ticket = shm::unpack<shm::Execute>(record).ticket;
+  response.flags = shm::kFinal | shm::kEmpty | shm::kReleasedFlag;
+  instance.end.send(shm::pack(response));
+  instance.end.send(shm::pack(done));
+  instance.end.flush();
+  pollfd fd{runner_->event_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&fd, 1, 5000), 1);
+  const auto events = runner_->take_events();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Event::Kind::kWarmedUp);
+  EXPECT_EQ(events[0].id, instance.id);
+  EXPECT_EQ(events[0].message, "");
+  runner_->call([](Engine& engine, uint64_t) { EXPECT_EQ(engine.counters().own_bytes, 0u); });
+}
+
 TEST_F(RunnerTest, TellsTheControlPlaneWhenAModelHasDrained) {
   add_model({"m", 1, "direct", {}});
   runner_->call([](Engine& engine, uint64_t) { engine.drain_model(1); });

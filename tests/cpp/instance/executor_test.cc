@@ -31,6 +31,39 @@ TEST_F(ExecutorTest, a_batch_comes_with_its_requests_inputs) {
   executor_->done(&batch);
 }
 
+TEST_F(ExecutorTest, control_tensors_are_made_here_unless_core_says_that_they_are_given) {
+  const std::vector<uint8_t> no(4, 0);
+  const std::vector<uint8_t> yes(4, 1);
+  executor_->set_controls({{{"START", ControlKind::kStart, base::Datatype::kFp32, no, yes},
+                            {"READY", ControlKind::kReady, base::Datatype::kFp32, no, yes}},
+                           true});
+  std::vector<shm::Execute> requests;
+  for (const uint8_t flags : {uint8_t{0}, shm::kControlsGiven}) {
+    shm::RequestBuilder table;
+    const int64_t shape[] = {1, 1};
+    table.add_input("START", 0xffff, base::Datatype::kFp32, shape, put_floats({7}));
+    requests.push_back(put_request(requests.size() + 1, table));
+    requests.back().flags = shm::kSequenceStart | shm::kSequenceReady | flags;
+  }
+  send_batch(1, requests);
+  Batch batch;
+  ASSERT_EQ(executor_->next_batch(0, &batch), Wait::kBatch);
+  ASSERT_EQ(batch.requests.size(), 2u);
+  const auto bytes = [&](size_t request, const char* name) {
+    const Input* input = batch.requests[request]->find_input(name);
+    return std::vector<uint8_t>(input->bytes.begin(), input->bytes.end());
+  };
+  EXPECT_EQ(bytes(0, "START"), yes);
+  EXPECT_EQ(bytes(1, "START"), (std::vector<uint8_t>{0, 0, 0xe0, 0x40})) << "7, as it was given";
+  for (size_t request : {0, 1}) {
+    EXPECT_EQ(batch.requests[request]->inputs().size(), 2u);
+    EXPECT_EQ(bytes(request, "READY"), yes);
+    EXPECT_EQ(batch.requests[request]->flags(), shm::kSequenceStart);
+  }
+  for (const RequestRef& request : batch.requests) link().fail(*request, gone());
+  executor_->done(&batch);
+}
+
 TEST_F(ExecutorTest, half_a_batch_waits_for_its_other_half) {
   shm::BatchHead head;
   head.request_count = 2;
