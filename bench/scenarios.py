@@ -20,6 +20,7 @@ _CLIENT = "Small tensors, by Triton's own client"
 _LARGE = "Large tensors"
 _JSON = "JSON and strings"
 _REAL = "A real ONNX model"
+_CACHE = "Response cache"
 _STREAM = "Decoupled streaming"
 _MANY = "Many models, many connections"
 _STALLS = "Arrivals at a fixed rate"
@@ -164,6 +165,38 @@ def _real() -> list[Scenario]:
     ]
 
 
+def _cached() -> list[Scenario]:
+    """The same request again and again: every one but the first is a hit."""
+    small = Deployment(("python_identity",), cache_bytes=64 << 20)
+    large = Deployment(("identity_any",), cache_bytes=64 << 20)
+    return [
+        Scenario(
+            _CACHE,
+            "cache-http",
+            "16 floats, HTTP",
+            Workload("python_identity", Wire.BINARY),
+            Wrk(64),
+            deployment=small,
+        ),
+        Scenario(
+            _CACHE,
+            "cache-grpc",
+            "16 floats, gRPC",
+            Workload("python_identity", Wire.GRPC),
+            H2load(4, 16),
+            deployment=small,
+        ),
+        Scenario(
+            _CACHE,
+            "cache-http-600k",
+            "600 KB, HTTP",
+            Workload("identity_any", Wire.BINARY, 150_000),
+            Wrk(4),
+            deployment=large,
+        ),
+    ]
+
+
 def _behaviour() -> list[Scenario]:
     made = [
         Scenario(
@@ -233,4 +266,4 @@ def _behaviour() -> list[Scenario]:
     return made
 
 
-SCENARIOS: tuple[Scenario, ...] = (*_small(), *_sized(), *_real(), *_behaviour())
+SCENARIOS: tuple[Scenario, ...] = (*_small(), *_sized(), *_real(), *_cached(), *_behaviour())

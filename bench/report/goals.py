@@ -56,6 +56,7 @@ GOALS = (
     Goal(("http-small-1", "grpc-small-1x1", "http-python-identity-1"), P50, 0.6),
     Goal(("onnx-*",), PER_SECOND, 0.95, to="onnxruntime"),
     Goal(("open-*",), P999, 1.0),
+    Goal(("cache-*",), CPU, 0.5),
 )
 
 

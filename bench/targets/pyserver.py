@@ -41,7 +41,7 @@ class Pyserver(ServerProcess):
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
         frontends = deployment.frontends
         flags = [f"--frontend-workers={frontends}"] if frontends is not None else []
-        return deployment.lay_out(folder, native_onnx=True), flags
+        return deployment.lay_out(folder, native_onnx=True), [*flags, *deployment.flags]
 
     def request(self, workload: Workload) -> Request | None:
         return kserve.request(workload)

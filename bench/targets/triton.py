@@ -98,7 +98,7 @@ class Triton(ServerProcess):
         ]
 
     def lay_out(self, deployment: Deployment, folder: Path) -> tuple[Path, Sequence[str]]:
-        return deployment.lay_out(folder, native_onnx=False), ()
+        return deployment.lay_out(folder, native_onnx=False), deployment.flags
 
     def request(self, workload: Workload) -> Request | None:
         return kserve.request(workload)
@@ -111,6 +111,7 @@ class Triton(ServerProcess):
         return [
             str(_binary()),
             f"--backend-directory={_backends()}",
+            f"--cache-directory={_binary().parent.parent / 'caches'}",
             f"--model-repository={model_repository}",
             "--http-address=127.0.0.1",
             f"--http-port={ports.http}",
