@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pyserver.core.ensemble_fit import fit, is_ensemble, step_models
 from pyserver.core.model_source import ModelSource
 from pyserver.errors import ServerError
-from pyserver.repository.lifecycle import Loaded, ModelVersion, State
+from pyserver.repository.lifecycle import UNLOADED, Loaded, ModelVersion, State
 from pyserver.repository.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ class Dependents:
                 made.append(await self._make(source, version.version))
             self.check(source)  # others may have changed while the last one was made
         except ServerError as error:
+            if source.name not in self.lasting():  # it waits for what somebody has unloaded
+                versions = [one for one in versions if one.reason != UNLOADED]
             return [*(one.handle for one in made), *self._withdraw(versions, error)]
         if self._in_use.get(source.name) is not source:
             return [one.handle for one in made]  # unloaded or replaced meanwhile

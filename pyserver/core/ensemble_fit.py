@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,23 @@ def step_models(source: ModelSource) -> list[str]:
 
 def _names(config: ModelConfig) -> Iterator[str]:
     return (step.model_name for step in config.ensemble_scheduling.step)
+
+
+async def refuse_circle(
+    source: ModelSource, look_up: Callable[[str], Awaitable[ModelSource | None]]
+) -> None:
+    """Raises InvalidArgumentError where an ensemble is a step of itself, through others or not."""
+
+    async def walk(one: ModelSource, path: tuple[str, ...]) -> None:
+        for name in step_models(one):
+            if name in path:
+                text = " -> ".join((*path[path.index(name) :], name))
+                raise InvalidArgumentError(f"circular dependency between ensembles: {text}")
+            step = await look_up(name)
+            if step is not None:
+                await walk(step, (*path, name))
+
+    await walk(source, (source.name,))
 
 
 @dataclass(frozen=True, slots=True)

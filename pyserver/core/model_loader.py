@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from pyserver.core.dependents import Dependents
-from pyserver.core.ensemble_fit import is_ensemble, step_models
+from pyserver.core.ensemble_fit import is_ensemble, refuse_circle, step_models
 from pyserver.core.ensemble_load import EnsembleLoad, EnsembleVersion
 from pyserver.core.model_source import LoadFailed, ModelSource, ModelSources, NoVersion, PollFailed
 from pyserver.core.served_version import ServedVersion
 from pyserver.core.version_load import LoadContext, VersionLoad
-from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.errors import InternalError, ServerError
 from pyserver.repository.lifecycle import Loaded, ModelVersion, State
 from pyserver.repository.override import LoadOverride
 from pyserver.repository.registry import Registry
@@ -55,6 +55,7 @@ class ModelLoader:
         self._remember = remember
         self._served: dict[int, Served] = {}  # by handle: all that run, retiring ones too
         self._in_use: dict[str, ModelSource] = {}
+        self._asked_for: set[str] = set()  # not loaded for an ensemble alone
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
         self._handles = itertools.count(1)
@@ -80,6 +81,10 @@ class ModelLoader:
 
     async def load(self, name: str, override: LoadOverride | None = None) -> None:
         """Loads or reloads; returns when the new versions serve, or raises with Triton's texts."""
+        await self._load(name, override)
+        self._asked_for.add(name)
+
+    async def _load(self, name: str, override: LoadOverride | None = None) -> None:
         check_model_name(name)
         async with self._locks[name]:
             self.poll_failures.pop(name, None)
@@ -105,7 +110,7 @@ class ModelLoader:
     async def _prepare_steps(self, source: ModelSource) -> None:
         """Loads the models that an ensemble needs; raises LoadFailed if it does not fit them."""
         try:
-            await self._check_circle(source)
+            await refuse_circle(source, self._known_source)
             steps = map(self._load_step, step_models(source))
             for result in await asyncio.gather(*steps, return_exceptions=True):
                 if isinstance(result, BaseException) and not isinstance(result, ServerError):
@@ -128,29 +133,31 @@ class ModelLoader:
                 return
         elif self._registry.ready_versions(name):
             return
-        await self.load(name)
+        await self._load(name)
 
-    async def _check_circle(self, source: ModelSource) -> None:
-        async def walk(one: ModelSource, path: tuple[str, ...]) -> None:
-            for name in step_models(one):
-                if name in path:
-                    text = " -> ".join((*path[path.index(name) :], name))
-                    raise InvalidArgumentError(f"circular dependency between ensembles: {text}")
-                step = self._in_use.get(name)
-                if step is None:
-                    try:
-                        step = await asyncio.to_thread(self._sources.open, name)
-                    except ServerError:
-                        continue  # told when it is loaded
-                await walk(step, (*path, name))
+    async def _known_source(self, name: str) -> ModelSource | None:
+        """What the model serves with now, or would be loaded from."""
+        if name in self._in_use and self._registry.ready_versions(name):
+            return self._in_use[name]
+        try:
+            return await asyncio.to_thread(self._sources.open, name)
+        except ServerError:
+            return None  # told when it is loaded
 
-        await walk(source, (source.name,))
-
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, *, dependents: bool = False) -> None:
         """Takes the model out of service at once; what is in flight is finished after return.
-        Ensembles that need it wait until it is loaded again.
+        Ensembles that need it wait until it is loaded again. `dependents`: the models of its steps
+        go too, as far as they came with it alone.
         """
+        source = self._in_use.get(name)
+        await self._unload(name)
+        for step in step_models(source) if source is not None and dependents else ():
+            if step not in self._asked_for and not self._dependents.of(step):
+                await self.unload(step, dependents=True)
+
+    async def _unload(self, name: str) -> None:
         async with self._locks[name]:
+            self._asked_for.discard(name)
             for dependent in self._dependents.of(name):
                 await self._end_all(self._registry.ready_versions(dependent))
             for version in self._registry.ready_versions(name):

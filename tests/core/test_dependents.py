@@ -1,5 +1,7 @@
 """Ensembles follow the models of their steps: unloaded, reloaded, given up, and come back."""
 
+import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyserver.core.model_source import LoadFailed
+from pyserver.repository.override import LoadOverride
 from pyserver.repository.registry import IndexEntry
 from tests.core.fakes import Behaviour, Bench, eventually, write_model
 
@@ -289,3 +292,129 @@ async def test_the_end_of_the_server_ends_the_outermost_ensembles_first(
     await made.core.loader.unload_everything()
     assert made.engine.drained[:2] == handles
     assert made.engine.models == {}
+
+
+async def test_steps_that_came_with_an_ensemble_alone_can_go_with_it(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path, "outer")
+    await made.core.loader.load("b")  # asked for now
+    write_ensemble(tmp_path, "other", "a")
+    await made.core.loader.load("other")
+    await made.core.loader.unload("outer", dependents=True)
+    await eventually(lambda: states(made, "outer", "inner") == ["UNAVAILABLE"] * 2)
+    assert states(made, "a", "b", "other") == ["READY"] * 3
+    await made.core.loader.unload("other", dependents=True)
+    await eventually(lambda: states(made, "a") == ["UNAVAILABLE"])
+    assert states(made, "b") == ["READY"]
+    await made.core.loader.load("outer")
+    await made.core.loader.unload("outer")
+    assert states(made, "a", "inner") == ["READY"] * 2
+
+
+async def test_an_ensemble_that_misses_an_unloaded_step_stays_unloaded(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path, "outer")
+    await made.core.loader.unload("a")
+    rewrite(tmp_path, "b", "", "")
+    await made.core.loader.load("b")
+    await eventually(lambda: reason(made, "outer") == reason(made, "inner") == "unloaded")
+    assert made.core.registry.all_ready()
+
+
+class Gate:
+    """Holds up whoever is to be acquainted: an ensemble that is being made."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        directory = bench.core.directory
+        acquaint = directory.acquaint
+
+        async def held(models: frozenset[str]) -> None:
+            self.reached.set()
+            await self.open.wait()
+            await acquaint(models)
+
+        monkeypatch.setattr(directory, "acquaint", held)
+
+
+async def test_a_step_that_goes_while_its_ensemble_loads(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await started(bench, tmp_path, "a", "b")
+    gate = Gate(made, monkeypatch)
+    loading = asyncio.create_task(made.core.loader.load("inner"))
+    await gate.reached.wait()
+    await made.core.loader.unload("a")
+    gate.open.set()
+    with pytest.raises(LoadFailed, match="depends on 'a' which has no loaded version"):
+        await loading
+    assert states(made, "inner") == ["UNAVAILABLE"]
+    await eventually(lambda: list(made.engine.models) == [handle(made, "b")])
+
+
+@pytest.mark.parametrize("gone", ["b", "inner"])
+async def test_a_step_or_the_ensemble_goes_while_it_is_made_anew(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    made = await started(bench, tmp_path, "inner")
+    gate = Gate(made, monkeypatch)
+    rewrite(tmp_path, "a", "", "")
+    reloading = asyncio.create_task(made.core.loader.load("a"))
+    await gate.reached.wait()
+    await made.core.loader.unload(gone)
+    gate.open.set()
+    await reloading
+    await eventually(lambda: states(made, "inner", gone) == ["UNAVAILABLE"] * 2)
+    left = {"a", "b"} - {gone}
+    await eventually(lambda: set(made.engine.models) == {handle(made, one) for one in left})
+    assert reason(made, "inner") == "unloaded"
+
+
+async def test_a_step_that_is_reloaded_while_others_unload_their_ensemble(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path, "inner")
+    made.engine.drains_at_once = False
+    inner = handle(made, "inner")
+    unloading = asyncio.create_task(made.core.loader.unload("b"))
+    await eventually(lambda: made.engine.drained == [inner])
+    rewrite(tmp_path, "a", "", "")
+    await made.core.loader.load("a")
+    assert states(made, "inner", "b") == ["READY", "READY"]  # b is not unloaded yet
+    made.engine.drains_at_once = True
+    made.engine.say("drained", inner)
+    await unloading
+    await eventually(lambda: states(made, "inner", "b") == ["UNAVAILABLE"] * 2)
+    await eventually(lambda: list(made.engine.models) == [handle(made, "a")])
+
+
+async def test_a_circle_of_what_is_loaded_counts_not_one_of_files(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path, "inner")
+    config = {
+        "platform": "ensemble",
+        "max_batch_size": 8,
+        "input": [{"name": "INPUT0", "data_type": "TYPE_FP32", "dims": [-1]}],
+        "output": [{"name": "OUTPUT0", "data_type": "TYPE_FP32", "dims": [-1]}],
+        "ensemble_scheduling": {
+            "step": [
+                {
+                    "model_name": "inner",
+                    "model_version": -1,
+                    "input_map": {"INPUT0": "INPUT0"},
+                    "output_map": {"OUTPUT0": "OUTPUT0"},
+                }
+            ]
+        },
+    }
+    rewrite(tmp_path, "inner", 'model_name: "a"', 'model_name: "b"')
+    with pytest.raises(LoadFailed, match="circular dependency between ensembles: a -> inner -> a"):
+        await made.core.loader.load("a", LoadOverride(json.dumps(config)))
+    assert states(made, "a", "inner") == ["READY", "READY"]
+    await made.core.loader.load("inner")
+    await made.core.loader.load("a", LoadOverride(json.dumps(config)))
+    assert states(made, "a", "inner") == ["READY", "READY"]

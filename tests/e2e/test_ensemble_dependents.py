@@ -218,6 +218,17 @@ def test_a_step_that_is_given_up_takes_the_ensemble_out(
     assert np.array_equal(infer(triton, "dying", ROWS)["OUT"], ROWS + 1)
 
 
+def test_steps_that_came_with_an_ensemble_alone_can_go_with_it(
+    triton: client.InferenceServerClient,
+) -> None:
+    triton.load_model("add")
+    triton.load_model("around")
+    triton.unload_model("around", unload_dependents=True)
+    for model in ("around", "pair", "gated"):
+        wait_until(lambda model=model: line_of(triton, model) == ("UNAVAILABLE", "unloaded"))
+    assert line_of(triton, "add") == ("READY", "")
+
+
 def test_a_steps_failure_counts_for_the_step_and_the_ensemble(
     triton: client.InferenceServerClient,
 ) -> None:
