@@ -54,7 +54,7 @@ class Loader(Protocol):
     """What loads and unloads models."""
 
     async def load(self, name: str, override: LoadOverride | None = None) -> None: ...
-    async def unload(self, name: str) -> None: ...
+    async def unload(self, name: str, *, dependents: bool = False) -> None: ...
 
 
 async def _no_counters() -> Mapping[str, Any]:
@@ -205,10 +205,10 @@ class Operations:
     async def unload_model(self, name: str, *, unload_dependents: bool = False) -> None:
         """Returns when new requests are refused; those in flight are finished later.
 
-        `unload_dependents` concerns models that were loaded for an ensemble alone: there are none.
+        `unload_dependents`: models that were loaded for this ensemble alone go with it.
         """
         self.refuse_unless_explicit()
-        await self._until_done(self._loader.unload(name))
+        await self._until_done(self._loader.unload(name, dependents=unload_dependents))
 
     async def _until_done(self, work: Awaitable[None]) -> None:
         """A client that hangs up does not undo what it has begun."""

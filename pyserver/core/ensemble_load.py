@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from pyserver.core.catalog import engine_settings, ensemble_plan, model_spec
+from pyserver.core.ensemble_fit import fit, models_with_processes
 from pyserver.core.model_source import ModelSource
 from pyserver.core.served_version import Environment
-from pyserver.errors import InvalidArgumentError
-from pyserver.repository.lifecycle import Loaded, ModelVersion, State
+from pyserver.repository.lifecycle import Loaded
 from pyserver.repository.registry import Registry
 
-if TYPE_CHECKING:
-    from pyserver.config.model_config_pb2 import ModelConfig
-
 log = logging.getLogger(__name__)
-
-PLATFORM: Final = "ensemble"
-
-
-def is_ensemble(source: ModelSource) -> bool:
-    return source.config.message.platform == PLATFORM
-
-
-def step_models(source: ModelSource) -> list[str]:
-    """The models that the source's steps name, each once; none if it is no ensemble."""
-    if not is_ensemble(source):
-        return []
-    steps = source.config.message.ensemble_scheduling.step
-    return list(dict.fromkeys(step.model_name for step in steps))
 
 
 class EnsembleVersion:
@@ -89,75 +72,15 @@ class EnsembleLoad:
 
     async def run(self) -> tuple[EnsembleVersion, Loaded]:
         from pyserver.config.load import finish
-        from pyserver.config.validate_ensemble import check_composing_models
 
         config = finish(
             self._source.config.message, gpu_count=self._gpu_count, model_dir=self._source.folder
         )
-        models = {
-            step.model_name: self._loaded(step.model_name, step.model_version)
-            for step in config.ensemble_scheduling.step
-        }
-        config.model_transaction_policy.decoupled = check_composing_models(
-            config, {name: loaded.config for name, loaded in models.items()}
-        )
+        found = fit(config, self._registry, self._failures)
+        config.model_transaction_policy.decoupled = found.decoupled
         spec = model_spec(config, self._source.folder, self._cache_seed)
-        _inherit_labels(spec, config, models)
+        found.inherit_labels(spec, config)
         settings = engine_settings(config, self._version) | {"ensemble": ensemble_plan(config)}
-        await self._served.start(settings, self._members(config))
+        await self._served.start(settings, models_with_processes(config, self._registry))
         log.info("loaded ensemble '%s' version %d", self._source.name, self._version)
         return self._served, Loaded(self._served.handle, config, spec)
-
-    def _loaded(self, model: str, version: int) -> Loaded:
-        ensemble = self._source.name
-        ready: list[ModelVersion] = self._registry.ready_versions(model)
-        if version != -1:
-            ready = [one for one in ready if one.version == version]
-        if ready and ready[-1].loaded is not None and ready[-1].state is State.READY:
-            return ready[-1].loaded
-        if not self._registry.versions(model):
-            raise InvalidArgumentError(
-                f"ensemble {ensemble} contains models that are not available or ambiguous: {model}"
-            )
-        if version != -1:
-            raise InvalidArgumentError(
-                f"ensemble '{ensemble}' depends on '{model}' whose required version {version} is"
-                " not loaded"
-            )
-        why = self._failures.get(model)
-        raise InvalidArgumentError(
-            f"ensemble '{ensemble}' depends on '{model}' which has no loaded version."
-            + (f" Model '{model}' loading failed with error: {why}" if why else "")
-        )
-
-    def _members(self, config: ModelConfig) -> frozenset[str]:
-        found: set[str] = set()
-        pending = [config]
-        while pending:
-            for step in pending.pop().ensemble_scheduling.step:
-                for version in self._registry.ready_versions(step.model_name):
-                    if version.loaded is None or step.model_name in found:
-                        continue
-                    if version.loaded.config.platform == PLATFORM:
-                        pending.append(version.loaded.config)
-                    else:
-                        found.add(step.model_name)
-        return frozenset(found)
-
-
-def _inherit_labels(
-    spec: Mapping[str, Any], config: ModelConfig, models: Mapping[str, Loaded]
-) -> None:
-    """An output without a label file of its own has the labels of the step's output."""
-    origins = {
-        tensor: (step.model_name, name)
-        for step in config.ensemble_scheduling.step
-        for name, tensor in step.output_map.items()
-    }
-    for output in spec["outputs"]:
-        if output["labels"] is not None or output["name"] not in origins:
-            continue
-        model, name = origins[output["name"]]
-        for made in models[model].spec["outputs"]:
-            if made["name"] == name:
-                output["labels"] = made["labels"]

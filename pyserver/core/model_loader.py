@@ -1,7 +1,8 @@
 """Loading and unloading of whole models: all versions or none, one at a time for each model.
 
 A reload brings the new versions up beside the old ones, switches over at once, and lets the old
-ones finish what they have. A failed load leaves everything as it was.
+ones finish what they have; ensembles that need the model change over with it. A failed load leaves
+everything as it was.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from pyserver.core.ensemble_load import EnsembleLoad, EnsembleVersion, is_ensemble, step_models
-from pyserver.core.model_source import ModelSource, ModelSources, NoVersion, PollFailed
+from pyserver.core.dependents import Dependents
+from pyserver.core.ensemble_fit import is_ensemble, refuse_circle, step_models
+from pyserver.core.ensemble_load import EnsembleLoad, EnsembleVersion
+from pyserver.core.model_source import LoadFailed, ModelSource, ModelSources, NoVersion, PollFailed
 from pyserver.core.served_version import ServedVersion
 from pyserver.core.version_load import LoadContext, VersionLoad
-from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.errors import InternalError, ServerError
 from pyserver.repository.lifecycle import Loaded, ModelVersion, State
 from pyserver.repository.override import LoadOverride
 from pyserver.repository.registry import Registry
@@ -26,6 +29,8 @@ from pyserver.repository.scan import check_model_name
 log = logging.getLogger(__name__)
 
 Served = ServedVersion | EnsembleVersion
+# What is to be ended, and the version that is told then, if it is being unloaded.
+Leaving = tuple[Served, ModelVersion | None]
 
 
 class ModelLoader:
@@ -50,103 +55,135 @@ class ModelLoader:
         self._remember = remember
         self._served: dict[int, Served] = {}  # by handle: all that run, retiring ones too
         self._in_use: dict[str, ModelSource] = {}
+        self._asked_for: set[str] = set()  # not loaded for an ensemble alone
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
         self._handles = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Models that never got as far as having versions, and why.
+        # Models whose folder or config is no good, and why.
         self.poll_failures: dict[str, str] = {}
+        # Models whose last load failed later than that: Triton's reason.
+        self.load_failures: dict[str, str] = {}
+        self._dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
 
     @property
     def served(self) -> list[Served]:
         return list(self._served.values())
 
+    def never_loaded(self) -> dict[str, str]:
+        """Models that did not get as far as having versions, and why."""
+        failures = self.poll_failures | self.load_failures
+        return {
+            name: reason
+            for name, reason in failures.items()
+            if name in self.poll_failures or not self._registry.versions(name)
+        }
+
     async def load(self, name: str, override: LoadOverride | None = None) -> None:
         """Loads or reloads; returns when the new versions serve, or raises with Triton's texts."""
+        await self._load(name, override)
+        self._asked_for.add(name)
+
+    async def _load(self, name: str, override: LoadOverride | None = None) -> None:
         check_model_name(name)
         async with self._locks[name]:
+            self.poll_failures.pop(name, None)
+            self.load_failures.pop(name, None)
             try:
                 source = await asyncio.to_thread(self._sources.open, name, override)
-            except (PollFailed, NoVersion) as error:
+                if self._serves(source):
+                    source.discard()
+                    return
+                if is_ensemble(source):
+                    await self._prepare_steps(source)
+                await self._load_all_versions(source)
+            except PollFailed as error:
                 self.poll_failures[name] = error.reason
+                raise
+            except LoadFailed as error:
+                self.load_failures[name] = error.reason
                 if isinstance(error, NoVersion):
                     self._registry.know(name)
                 raise
-            self.poll_failures.pop(name, None)
-            if self._serves(source):
-                source.discard()
-                return
-            failures = await self._load_steps(source)
-            await self._load_all_versions(source, failures)
             await self._settle()
 
-    async def _load_steps(self, source: ModelSource) -> dict[str, str]:
-        """Loads the models that an ensemble needs; why, of those that could not be loaded."""
-        failures: dict[str, str] = {}
-        names = step_models(source)
-        if not names:
-            return failures
-        await self._check_circle(source)
-        results = await asyncio.gather(*map(self._load_step, names), return_exceptions=True)
-        for name, result in zip(names, results, strict=True):
-            if isinstance(result, ServerError):
-                failures[name] = _reason(result)
-            elif isinstance(result, BaseException):
-                raise result
-        return failures
+    async def _prepare_steps(self, source: ModelSource) -> None:
+        """Loads the models that an ensemble needs; raises LoadFailed if it does not fit them."""
+        try:
+            await refuse_circle(source, self._known_source)
+            steps = map(self._load_step, step_models(source))
+            for result in await asyncio.gather(*steps, return_exceptions=True):
+                if isinstance(result, BaseException) and not isinstance(result, ServerError):
+                    raise result
+            self._dependents.check(source)
+        except ServerError as error:
+            log.error("failed to load '%s': %s", source.name, error)
+            source.discard()
+            raise LoadFailed(source.name, str(error)) from error
 
     async def _load_step(self, name: str) -> None:
         if self._context.settings.model_control_mode != "explicit":
             async with self._locks[name]:
-                tried = name in self.poll_failures or any(self._registry.versions(name).values())
+                tried = (
+                    name in self.poll_failures
+                    or name in self.load_failures
+                    or any(self._registry.versions(name).values())
+                )
             if tried:  # what failed at the start is not tried again
                 return
         elif self._registry.ready_versions(name):
             return
-        await self.load(name)
+        await self._load(name)
 
-    async def _check_circle(self, source: ModelSource) -> None:
-        async def walk(one: ModelSource, path: tuple[str, ...]) -> None:
-            for name in step_models(one):
-                if name in path:
-                    text = " -> ".join((*path[path.index(name) :], name))
-                    version = self._registry.version(source.name, source.config.versions[-1])
-                    reason = f"circular dependency between ensembles: {text}"
-                    version.begin_load()
-                    version.fail(f"{InvalidArgumentError.code_name}: {reason}")
-                    raise InvalidArgumentError(f"load failed for model '{source.name}': {reason}\n")
-                try:
-                    step = await asyncio.to_thread(self._sources.open, name)
-                except ServerError:
-                    continue  # told when it is loaded
-                await walk(step, (*path, name))
+    async def _known_source(self, name: str) -> ModelSource | None:
+        """What the model serves with now, or would be loaded from."""
+        if name in self._in_use and self._registry.ready_versions(name):
+            return self._in_use[name]
+        try:
+            return await asyncio.to_thread(self._sources.open, name)
+        except ServerError:
+            return None  # told when it is loaded
 
-        await walk(source, (source.name,))
+    async def unload(self, name: str, *, dependents: bool = False) -> None:
+        """Takes the model out of service at once; what is in flight is finished after return.
+        Ensembles that need it wait until it is loaded again. `dependents`: the models of its steps
+        go too, as far as they came with it alone.
+        """
+        source = self._in_use.get(name)
+        await self._unload(name)
+        for step in step_models(source) if source is not None and dependents else ():
+            if step not in self._asked_for and not self._dependents.of(step):
+                await self.unload(step, dependents=True)
 
-    def _dependents(self, name: str) -> list[str]:
-        """The loaded ensembles that need the model, those that need them first."""
-        found: list[str] = []
-        for source in self._in_use.values():
-            if name in step_models(source):
-                found += [*self._dependents(source.name), source.name]
-        return list(dict.fromkeys(found))
-
-    async def unload(self, name: str) -> None:
-        """Takes the model out of service at once; what is in flight is finished after return."""
+    async def _unload(self, name: str) -> None:
         async with self._locks[name]:
-            for dependent in self._dependents(name):
+            self._asked_for.discard(name)
+            for dependent in self._dependents.of(name):
                 await self._end_all(self._registry.ready_versions(dependent))
-                self._forget_source(dependent)
             for version in self._registry.ready_versions(name):
                 self._unload_version(version)
+            for version in self._registry.versions(name).values():
+                if self._waits(version):
+                    version.begin_load()
+                    version.abandon_load()
+            self.load_failures.pop(name, None)
             self._forget_source(name)
-            self._remember(sorted(self._in_use))
+            # One that came back meanwhile, because of another of its models.
+            self._end_in_order(self._leaving(self._dependents.recheck(name)))
+            self._remember(self._dependents.lasting())
             await self._settle()
+
+    def _waits(self, version: ModelVersion) -> bool:
+        """Whether it is an ensemble's, which would serve if it fitted."""
+        source = self._in_use.get(version.name)
+        return source is not None and is_ensemble(source) and version.state is State.UNAVAILABLE
 
     async def unload_everything(self) -> None:
         """Unloads all models and waits until their processes have ended."""
-        ensembles = [one for one in self._registry if self._runs_steps(one)]
-        await self._end_all(ensembles)  # while their steps can still run
+        for source in list(self._in_use.values()):
+            if is_ensemble(source):  # while their steps can still run
+                for name in (*self._dependents.of(source.name), source.name):
+                    await self._end_all(self._registry.ready_versions(name))
         for version in list(self._registry):
             self._unload_version(version)
         for name in list(self._in_use):
@@ -164,15 +201,12 @@ class ModelLoader:
         ready = [version.version for version in self._registry.ready_versions(source.name)]
         return ready == list(source.config.versions)
 
-    async def _load_all_versions(
-        self, source: ModelSource, failures_of_steps: dict[str, str]
-    ) -> None:
+    async def _load_all_versions(self, source: ModelSource) -> None:
         versions = [self._registry.version(source.name, one) for one in source.config.versions]
         for version in versions:
             version.begin_load()
         results = await asyncio.gather(
-            *(self._load_version(source, one, failures_of_steps) for one in versions),
-            return_exceptions=True,
+            *(self._load_version(source, one) for one in versions), return_exceptions=True
         )
         failures = {
             version: result
@@ -184,15 +218,20 @@ class ModelLoader:
             for version, result in zip(versions, results, strict=True)
             if not isinstance(result, BaseException)
         ]
+        if not failures:
+            try:
+                self._dependents.check(source)  # a step may have gone while this was loading
+            except ServerError as error:
+                failures = dict.fromkeys(versions, error)
         if failures:
             for _, served, _ in loaded:
                 self._start(self._end(served))
             await self._fail(source, versions, failures)
-        self._switch_to(source, loaded)
+        await self._switch_to(source, loaded)
         log.info("successfully loaded '%s'", source.name)
 
     async def _load_version(
-        self, source: ModelSource, version: ModelVersion, failures_of_steps: dict[str, str]
+        self, source: ModelSource, version: ModelVersion
     ) -> tuple[Served, Loaded]:
         attempts = 1 + self._context.settings.model_load_retry_count
         async with self._load_slots:
@@ -204,15 +243,7 @@ class ModelLoader:
 
                 load: VersionLoad | EnsembleLoad
                 if is_ensemble(source):
-                    load = EnsembleLoad(
-                        self._context.environment,
-                        source,
-                        version.version,
-                        handle,
-                        gpu_count=self._context.gpu_count,
-                        registry=self._registry,
-                        failures=failures_of_steps,
-                    )
+                    load = self._ensemble_load(source, version.version, handle)
                 else:
                     load = VersionLoad(self._context, source, version.version, handle, broken)
                 served: Served
@@ -232,11 +263,28 @@ class ModelLoader:
                     return served, loaded
         raise AssertionError("a load has at least one attempt")
 
+    def _ensemble_load(self, source: ModelSource, version: int, handle: int) -> EnsembleLoad:
+        return EnsembleLoad(
+            self._context.environment,
+            source,
+            version,
+            handle,
+            gpu_count=self._context.gpu_count,
+            registry=self._registry,
+            failures=self.load_failures,
+        )
+
+    async def _join(self, source: ModelSource, version: int) -> Loaded:
+        """Makes an ensemble's version anew, with its steps' models as they are now."""
+        handle = next(self._handles)
+        self._served[handle], loaded = await self._ensemble_load(source, version, handle).run()
+        return loaded
+
     async def _fail(
         self,
         source: ModelSource,
         versions: list[ModelVersion],
-        failures: dict[ModelVersion, BaseException],
+        failures: Mapping[ModelVersion, BaseException],
     ) -> None:
         text = ""
         for version in versions:
@@ -253,25 +301,35 @@ class ModelLoader:
         for error in failures.values():
             if not isinstance(error, ServerError):
                 raise error  # a bug of ours, or the end of the server: not a matter of the model
-        raise InvalidArgumentError(f"load failed for model '{source.name}': {text}\n")
+        raise LoadFailed(source.name, text)
 
-    def _switch_to(
+    async def _switch_to(
         self, source: ModelSource, loaded: list[tuple[ModelVersion, Served, Loaded]]
     ) -> None:
         new = {version.version for version, _, _ in loaded}
+        leaving: list[Leaving] = []
         for version, _, content in loaded:
             before = version.become_ready(content)
             if before is not None:
-                self._start(self._end(self._served[before.handle]))
+                leaving.append((self._served[before.handle], None))
         for version in self._registry.ready_versions(source.name):
             if version.version not in new:
-                self._unload_version(version)
-        self._forget_source(source.name)
+                leaving += self._begin_unload(version)
+        in_use = self._in_use.get(source.name)
         self._in_use[source.name] = source
-        self._remember(sorted(self._in_use))
+        self._remember(self._dependents.lasting())
+        ensembles: list[int] = []
+        try:
+            ensembles = await self._dependents.refit(source.name)
+        finally:
+            # A request that an ensemble has begun with the old versions ends with them.
+            self._end_in_order([*self._leaving(ensembles), *leaving])
+            self._discard_later(in_use)
 
     def _forget_source(self, name: str) -> None:
-        source = self._in_use.pop(name, None)
+        self._discard_later(self._in_use.pop(name, None))
+
+    def _discard_later(self, source: ModelSource | None) -> None:
         if source is not None and source.temporary:
             # Whatever is being drained may still read its files.
             self._start(self._discard_after(list(self._tasks), source))
@@ -280,20 +338,30 @@ class ModelLoader:
         await asyncio.gather(*ending, return_exceptions=True)
         source.discard()
 
-    def _unload_version(self, version: ModelVersion) -> asyncio.Task[None] | None:
+    def _begin_unload(self, version: ModelVersion) -> list[Leaving]:
         leaving = version.begin_unload()
         if leaving is None:
-            return None
+            return []
         log.info("unloading: %s:%d", version.name, version.version)
-        return self._start(self._end(self._served[leaving.handle], version))
+        return [(self._served[leaving.handle], version)]
+
+    def _unload_version(self, version: ModelVersion) -> list[asyncio.Task[None]]:
+        return [self._start(self._end(*leaving)) for leaving in self._begin_unload(version)]
 
     async def _end_all(self, versions: list[ModelVersion]) -> None:
-        ending = [self._unload_version(version) for version in versions]
-        await asyncio.gather(*(task for task in ending if task is not None))
+        ending = [task for version in versions for task in self._unload_version(version)]
+        await asyncio.gather(*ending)
 
-    def _runs_steps(self, version: ModelVersion) -> bool:
-        loaded = version.loaded
-        return loaded is not None and isinstance(self._served.get(loaded.handle), EnsembleVersion)
+    def _leaving(self, handles: list[int]) -> list[Leaving]:
+        return [(self._served[handle], None) for handle in handles]
+
+    def _end_in_order(self, leaving: list[Leaving]) -> None:
+        async def end_each() -> None:
+            for served, version in leaving:
+                await self._end(served, version)
+
+        if leaving:
+            self._start(end_each())
 
     async def _end(self, served: Served, version: ModelVersion | None = None) -> None:
         """Drains and ends what served; `version` is told if it is being unloaded."""
@@ -315,7 +383,9 @@ class ModelLoader:
             return
         if version.loaded is not None and version.loaded.handle == handle:
             version.fail(f"Unavailable: {reason}")
-        self._start(self._end(served))
+            self.load_failures.pop(version.name, None)
+        self._start(self._end(served))  # which answers what ensembles have in its queue
+        self._end_in_order(self._leaving(self._dependents.recheck(version.name)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

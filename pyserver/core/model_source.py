@@ -123,9 +123,13 @@ class PollFailed(InternalError):
         self.reason = reason
 
 
-class NoVersion(InvalidArgumentError):
-    """The model is there, without a version that its policy would serve. Texts as above."""
+class LoadFailed(InvalidArgumentError):
+    """The model cannot be loaded. Texts as above."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"load failed for model '{name}': {reason}\n")
         self.reason = reason
+
+
+class NoVersion(LoadFailed):
+    """The model is there, without a version that its policy would serve."""

@@ -177,7 +177,7 @@ class Core:
         lines = [IndexEntry(one.name, one.version, one.state, one.reason) for one in self.registry]
         lines += [
             IndexEntry(name, None, State.UNAVAILABLE, f"Not loaded: {reason}")
-            for name, reason in self.loader.poll_failures.items()
+            for name, reason in self.loader.never_loaded().items()
         ]
         lines += [IndexEntry(name, None, State.UNAVAILABLE, DUPLICATED) for name in duplicates]
         return {

@@ -52,7 +52,7 @@ class FakeServer:
 
 class FakeLoader:
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str, LoadOverride | None]] = []
+        self.calls: list[tuple[str, str, LoadOverride | str | None]] = []
 
     async def load(self, name: str, override: LoadOverride | None = None) -> None:
         if name == "bad":
@@ -61,8 +61,8 @@ class FakeLoader:
             raise ZeroDivisionError
         self.calls.append(("load", name, override))
 
-    async def unload(self, name: str) -> None:
-        self.calls.append(("unload", name, None))
+    async def unload(self, name: str, *, dependents: bool = False) -> None:
+        self.calls.append(("unload", name, "dependents" if dependents else None))
 
 
 class Bench:

@@ -279,7 +279,7 @@ async def test_the_index_names_what_there_is() -> None:
         ),
         ("bug/load", b"", (500, "internal error; the server's log has the details")),
         ("m/unload", b"", ("unload", "m", None)),
-        ("m/unload", {"parameters": {"unload_dependents": True}}, ("unload", "m", None)),
+        ("m/unload", {"parameters": {"unload_dependents": True}}, ("unload", "m", "dependents")),
         (
             "m/unload",
             {"parameters": {"unload_dependents": 1}},

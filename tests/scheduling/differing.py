@@ -215,6 +215,25 @@ _ENSEMBLES = {
         {("batches", "two"): None},
     ),
 }
+_OF_STEP = ("notes", 1, "said", 0)
+_OF_ONE_ROW = (*_OF_STEP, "batch_stats", 0)
+_FAILURES = {
+    "ensemble: statistics": Differing(
+        "spec 5.4: a failure counts for the step and for the ensemble, once for each; the recorded "
+        "server counts it twice for the ensemble, and takes a step's error for a success",
+        {
+            ("notes", 0, "said", 0, "inference_stats", "fail"): {"count": "1"},
+            (*_OF_STEP, "inference_stats", "fail"): {"count": "1"},
+            (*_OF_STEP, "inference_count"): "6",
+            (*_OF_STEP, "execution_count"): "4",
+            **{
+                (*_OF_STEP, "inference_stats", name): {"count": "4"}
+                for name in ("success", "queue", *_COUNTS)
+            },
+            **{(*_OF_ONE_ROW, name): {"count": "2"} for name in _COUNTS},
+        },
+    ),
+}
 _FINAL = {"outputs": {}, "parameters": {"triton_final_response": True}}
 
 
@@ -490,6 +509,7 @@ DIFFERING: dict[str, Differing] = {
     **_WARM_UPS,
     **_IDS,
     **_ENSEMBLES,
+    **_FAILURES,
     **_STREAMS,
     **_INPUTS,
     **_CIRCLES,
