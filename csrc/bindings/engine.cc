@@ -89,6 +89,7 @@ engine::ModelSettings settings_from(const py::dict& given) {
   settings.version = given["version"].cast<int64_t>();
   settings.policy = given["policy"].cast<std::string>();
   read(given, "preserve_ordering", &settings.preserve_ordering);
+  read(given, "decoupled", &settings.decoupled);
   read(given, "cache", &settings.cache);
   if (given.contains("ensemble"))
     settings.ensemble = ensemble_from(given["ensemble"].cast<py::dict>());
@@ -123,6 +124,23 @@ py::dict duration(const engine::Duration& figure) {
   return made;
 }
 
+// By the response's place among those of its request.
+py::dict response_dict(const std::vector<engine::ResponseStatistics>& responses) {
+  py::dict made;
+  for (size_t index = 0; index < responses.size(); ++index) {
+    const engine::ResponseStatistics& figures = responses[index];
+    py::dict entry;
+    entry["compute_infer"] = duration(figures.compute_infer);
+    entry["compute_output"] = duration(figures.compute_output);
+    entry["success"] = duration(figures.success);
+    entry["fail"] = duration(figures.fail);
+    entry["empty_response"] = duration(figures.empty_response);
+    entry["cancel"] = duration(figures.cancel);
+    made[py::str(std::to_string(index))] = std::move(entry);
+  }
+  return made;
+}
+
 py::dict statistics_dict(const engine::ModelStatistics& figures, uint64_t queued) {
   py::dict made;
   made["last_inference"] = figures.last_inference_ms;
@@ -147,6 +165,7 @@ py::dict statistics_dict(const engine::ModelStatistics& figures, uint64_t queued
     batches.append(std::move(entry));
   }
   made["batch_stats"] = std::move(batches);
+  made["response_stats"] = response_dict(figures.responses);
   return made;
 }
 

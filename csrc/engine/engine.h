@@ -77,7 +77,9 @@ struct Request : sched::Request {
   Peer* instance = nullptr;     // while executing
   Model* model = nullptr;
   Batch* batch = nullptr;
-  uint32_t batch_index = 0;      // in batch->requests
+  uint32_t batch_index = 0;  // in batch->requests
+  uint32_t responses = 0;    // counted, of a decoupled model
+  uint64_t last_response_ns = 0;
   Request* peer_next = nullptr;  // among the submitter's requests
   Request* peer_previous = nullptr;
   Request* order_next = nullptr;  // among the model's, in order of arrival (preserve_ordering)
@@ -153,6 +155,7 @@ struct ModelSettings {
   std::string policy = "direct";
   sched::PolicySettings queue = {};
   bool preserve_ordering = false;
+  bool decoupled = false;
   bool cache = false;  // its answers go into the response cache
   std::optional<EnsemblePlan> ensemble = {};
   std::vector<InstanceLimits> instances = {};  // read only while turns are limited
@@ -292,6 +295,7 @@ class Engine {
   void finish_if_over(Request* request);
   void answered(Request* request, bool error, uint64_t now_ns);
   void count_answer(Request* request, bool error, uint64_t now_ns);
+  void count_response(Request* request, const shm::Response& record, uint64_t now_ns);
   void close_if_over(Batch* batch);
   void erase_if_over(Batch* batch);
   void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);

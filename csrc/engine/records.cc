@@ -146,6 +146,7 @@ void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
     }
     flight_over(request);
   }
+  if (request->model->settings.decoupled) count_response(request, record, now_ns);
   if ((record.flags & shm::kFinal) != 0)
     answered(request, (record.flags & shm::kError) != 0, now_ns);
   deliver(request, {from, record, {}, nullptr});

@@ -140,6 +140,27 @@ void Engine::count_answer(Request* request, bool error, uint64_t now_ns) {
   }
 }
 
+void Engine::count_response(Request* request, const shm::Response& record, uint64_t now_ns) {
+  if (request->batch == nullptr || request->warm_up != nullptr || request->null_request) return;
+  const uint64_t since_ns =
+      request->responses == 0 ? request->batch->dispatched_ns : request->last_response_ns;
+  const uint64_t took_ns = now_ns > since_ns ? now_ns - since_ns : 0;
+  request->last_response_ns = now_ns;
+  const uint32_t index = request->responses++;
+  if (index >= kMaxResponsesCounted) return;
+  std::vector<ResponseStatistics>& counted = request->model->statistics.responses;
+  if (counted.size() <= index) counted.resize(index + 1);
+  ResponseStatistics& figures = counted[index];
+  if ((record.flags & shm::kEmpty) != 0) return figures.empty_response.add(1, took_ns);
+  if ((record.flags & shm::kError) != 0) {
+    const bool cancelled = record.code == static_cast<uint8_t>(base::Code::kCancelled);
+    return (cancelled ? figures.cancel : figures.fail).add(1, took_ns);
+  }
+  figures.compute_infer.add(1, took_ns);
+  figures.compute_output.add(1, 0);
+  figures.success.add(1, took_ns);
+}
+
 void Engine::close_if_over(Batch* batch) {
   if (!batch->done || batch->open > 0 || batch->closed) return;
   batch->closed = true;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace pyserver::engine {
 
@@ -21,6 +22,18 @@ struct BatchStatistics {
   Duration compute_output;
 };
 
+// Of the responses at one place among those of a decoupled request: the first of each, the second of each, ...
+struct ResponseStatistics {
+  Duration compute_infer;  // since the response before, or since the batch was sent
+  Duration compute_output;
+  Duration success;
+  Duration fail;
+  Duration empty_response;  // the last mark alone
+  Duration cancel;
+};
+// Responses further back are in the sums of their requests only.
+inline constexpr uint32_t kMaxResponsesCounted = 1024;
+
 struct ModelStatistics {
   uint64_t last_inference_ms = 0;  // since the epoch; 0: none yet
   uint64_t inference_count = 0;    // rows of successful requests
@@ -34,6 +47,7 @@ struct ModelStatistics {
   Duration cache_hit;                           // requests; looking the answer up
   Duration cache_miss;                          // likewise, and keeping it
   std::map<uint64_t, BatchStatistics> batches;  // by rows
+  std::vector<ResponseStatistics> responses;    // of a decoupled model
 };
 
 // What is known of a batch when its execution is over and all its requests are answered.

@@ -115,6 +115,7 @@ def engine_settings(
         "version": version,
         "policy": "direct",
         "max_batch_size": config.max_batch_size,
+        "decoupled": config.model_transaction_policy.decoupled,
         "cache": config.response_cache.enable,
     }
     choice = config.WhichOneof("scheduling_choice")
