@@ -150,6 +150,7 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
   shm::Execute execute;
   execute.flags = request->likeness != nullptr ? shm::kNullRequest : request->flags;
   if (member.generation != 0 && request->likeness == nullptr) execute.flags |= shm::kSequenceReady;
+  execute.max_unread = request->max_unread;
   execute.submitter = shown.own_table ? shm::kCorePeer : shown.submitter->id;
   execute.ticket = request->ticket;
   execute.table_offset = shown.table_offset;

@@ -96,6 +96,7 @@ base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
       made->ensemble = std::make_unique<Ensemble>();
       made->ensemble->plan = *settings.ensemble;
       made->ensemble->inflight.assign(settings.ensemble->steps.size(), 0);
+      made->ensemble->waiting.resize(settings.ensemble->steps.size());
     }
     made->queue_is_direct = settings.policy == "direct";
     models_[handle] = std::move(made);

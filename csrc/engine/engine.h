@@ -89,6 +89,7 @@ struct Request : sched::Request {
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
+  uint16_t max_unread = 0;  // of its responses; 0: as many as its instance allows
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -280,9 +281,12 @@ class Engine {
   void leave_batch(Request* request);
   void let_go(Request* request);
   void tell_released(Request* request);
-  void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns);
+  // As in Triton: what is refused at the door is not in the model's statistics.
+  enum class Counted : uint8_t { kAsFailure, kNo };
+  void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns,
+              Counted counted = Counted::kAsFailure);
   // Answers what a policy gave up, all that is in dropped_.
-  void drop(uint64_t now_ns);
+  void drop(uint64_t now_ns, Counted counted = Counted::kAsFailure);
   void dequeue(Request* request, uint64_t now_ns);
 
   // replies.cc: the one way by which answers leave
@@ -314,19 +318,21 @@ class Engine {
   static void take_inputs(Run* run);
   static const Value& value_of(const Run& run, uint32_t scope, uint32_t tensor);
   bool can_start(const Run& run, uint32_t scope, uint32_t index) const;
+  static Scope& open_scope(Run* run);
+  bool is_over(const Run& run, uint32_t scope) const;
   void advance(Run* run);
   void fail_run(Run* run, base::Code code, const std::string& message);
   void cancel_run(Run* run);
   void end_run(Run* run);
   void abandon_step(Model* ensemble, const OpenStep& open);
   void count_run(const Run& run);
-  void wake_waiting(Model* model);
   void end_runs_of(Model* model, const std::string& message);
   void source_over(const Source& source);
 
   // ensemble_steps.cc
   void start_step(Run* run, uint32_t scope, uint32_t index);
-  base::Status fill_step(Run* run, uint32_t scope, uint32_t index, Request* request);
+  base::Status fill_step(Run* run, uint32_t scope, uint32_t index, const SequenceRef& given,
+                         Request* request);
   bool place_table(std::span<const uint8_t> table, uint64_t* offset, uint32_t* bytes);
   void step_answered(Request* request, const Answer& answer);
   std::vector<NamedValue> values_in(const Request& request, uint32_t owner,
@@ -334,6 +340,15 @@ class Engine {
   void take_answer(Request* request, bool final, std::vector<NamedValue>* outputs,
                    const base::Status& status);
   void set_values(Run* run, const OpenStep& open, std::vector<NamedValue>* outputs);
+
+  // ensemble_inflight.cc
+  bool waits_for_room(Run* run, uint32_t scope, uint32_t index);
+  void wake_waiting(Model* model);
+  void wake(const WaitingStep& step, uint32_t index);
+  static void stop_waiting(Run* run);
+  uint16_t max_unread(const Run& run) const;
+
+  // ensemble_answers.cc
   void answer_scope(Run* run, uint32_t scope);
   void send_run_response(Run* run, bool final, const std::vector<NamedValue>& outputs);
   void answer_run_error(Request* request, uint8_t code, const std::string& message);
