@@ -41,6 +41,7 @@ void Engine::dispatch(uint64_t now_ns) {
   }
   dirty_models_.clear();
   if (limiter_ != nullptr) take_turns(now_ns);
+  if (stopping_) check_quiet();
 }
 
 uint64_t Engine::wake_ns() {
@@ -161,6 +162,15 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
   execute.slot = member.slot;
   execute.generation = member.generation;
   send(batch->instance, shm::pack(execute));
+}
+
+void Engine::check_quiet() {
+  if (quiet_) return;
+  for (const auto& [handle, model] : models_) {
+    if (model->policy->live_sequences() > 0) return;
+  }
+  quiet_ = true;
+  events_.push_back({Event::Kind::kQuiet, 0, {}});
 }
 
 void Engine::check_drained(Model* model) {

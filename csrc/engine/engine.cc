@@ -92,6 +92,7 @@ base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
     made->handle = handle;
     made->settings = settings;
     made->policy = row.make(settings.queue);
+    if (stopping_) made->policy->stop();
     if (settings.ensemble) {
       made->ensemble = std::make_unique<Ensemble>();
       made->ensemble->plan = *settings.ensemble;
@@ -111,6 +112,12 @@ void Engine::drain_model(uint32_t handle) {
   if (found == models_.end()) return;
   found->second->accepting = false;
   check_drained(found->second.get());
+}
+
+void Engine::stop_models() {
+  stopping_ = true;
+  for (const auto& [handle, model] : models_) model->policy->stop();
+  check_quiet();
 }
 
 void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t now_ns) {

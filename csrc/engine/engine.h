@@ -89,7 +89,7 @@ struct Request : sched::Request {
   Run* run = nullptr;
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
-  uint16_t max_unread = 0;  // of its responses; 0: as many as its instance allows
+  uint16_t max_unread = 0;         // of its responses; 0: as many as its instance allows
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -180,8 +180,8 @@ struct Model {
 
 // What the control plane wants to hear.
 struct Event {
-  enum class Kind : uint8_t { kIdle, kBroken, kDrained } kind;
-  uint32_t id;  // peer, or handle of the model
+  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kQuiet } kind;
+  uint32_t id;  // peer, or handle of the model; of kQuiet 0
   std::string message;
 };
 
@@ -221,6 +221,9 @@ class Engine {
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
+  // The server is exiting: all models refuse what is new; what is in, and sequences that live, may go on. Event kQuiet when no
+  // sequence lives any more.
+  void stop_models();
   // `index`: which one it is of the model's `instances`.
   base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns, size_t index = 0);
   // No new batches for it; event kIdle when it runs none.
@@ -369,6 +372,7 @@ class Engine {
   void send_batch(Model* model, Peer* instance, uint64_t now_ns);
   void send_execute(Batch* batch, Request* request, const sched::Member& member);
   void check_drained(Model* model);
+  void check_quiet();
 
   // turns.cc: forming batches where turns are limited
   void ask_for_turns(Model* model, uint64_t now_ns);
@@ -399,6 +403,8 @@ class Engine {
   std::unordered_map<CacheKey, Flight, CacheKeyHash> flights_;
   std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
   uint64_t now_ns_ = 0;                   // what the operation that runs was told
+  bool stopping_ = false;                 // stop_models() was called
+  bool quiet_ = false;                    // since then; told once
   bool ending_ = false;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;

@@ -73,12 +73,17 @@ void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t 
     return refuse(request, base::Code::kUnavailable,
                   request_prefix(*request) + "Exceeds maximum queue size", now_ns, Counted::kNo);
   }
-  if (!ask_cache(request, table)) queue(request, table, now_ns);
+  if (!ask_cache(request, table)) return queue(request, table, now_ns);
+  if (request->waits_for_cache) request->begun = true;  // should it be queued after all
 }
 
 void Engine::queue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
   Model* const model = request->model;
-  if (model->ensemble != nullptr) return start_run(request, table);
+  if (model->ensemble != nullptr) {
+    if (!model->policy->too_late(request, &dropped_)) return start_run(request, table);
+    model->queued_bytes += request->payload_bytes;
+    return drop(now_ns, Counted::kNo);
+  }
   if (model->policy->binds_instances()) {
     shm::read_correlation(table, &request->correlation_id, &request->correlation_text);
   }

@@ -152,9 +152,7 @@ class Policy {
   virtual size_t live_sequences() const { return 0; }
   // The server is stopping: nothing new is taken, but sequences that run may be finished.
   void stop() { stopping_ = true; }
-
- protected:
-  // Whether the request comes after stop(); then it was dropped.
+  // Whether the request comes after that; then it was dropped.
   bool too_late(Request* request, std::vector<Dropped>* dropped) const;
 
  private:

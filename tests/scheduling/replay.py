@@ -2,8 +2,7 @@
 in every scenario, but for the differences that are listed with their reasons in differing.py.
 
 Run by hand (`python -m pytest tests/scheduling/replay.py`), not by `make test`: those of warm-up
-and the response cache wait for these, and some of ensembles find differences that are yet to be
-mended.
+wait for it, and some of ensembles' loading find differences that are yet to be mended.
 """
 
 from __future__ import annotations

@@ -30,10 +30,11 @@ TEST_F(EnsembleTest, AStepWithoutItsOutputLeavesTheNextWithoutAnInput) {
   answer_nothing(*first, take_work(*first), 2);
   turn();
   const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
-  EXPECT_EQ(message_of(reply),
-            "in ensemble 'e100', [request id: id] expected number of inputs between 1 and 2 but got "
-            "0 inputs for model 'm2'. Got input(s) [], but missing required input(s) ['X']. Please "
-            "provide all required input(s).");
+  EXPECT_EQ(
+      message_of(reply),
+      "in ensemble 'e100', [request id: id] expected number of inputs between 1 and 2 but got "
+      "0 inputs for model 'm2'. Got input(s) [], but missing required input(s) ['X']. Please "
+      "provide all required input(s).");
   EXPECT_EQ(reply.code, static_cast<uint8_t>(base::Code::kInvalidArgument));
   EXPECT_FALSE(second->take().has_value());
   finish(*frontend, reply.lease);
