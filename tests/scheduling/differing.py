@@ -490,9 +490,7 @@ def _counted(at: tuple[str | int, ...], rows: int, successes: int, failures: int
     return {
         (*at, "inference_count"): str(rows),
         (*stats, "fail"): {"count": str(failures)},
-        **{
-            (*stats, name): {"count": str(successes)} for name in ("success", "queue", *_COUNTS)
-        },
+        **{(*stats, name): {"count": str(successes)} for name in ("success", "queue", *_COUNTS)},
     }
 
 
