@@ -13,11 +13,18 @@ constexpr uint64_t kMostUnread = UINT16_MAX;
 
 }  // namespace
 
-// True: there is no room, and the step will be started when there is.
+// True: there is no room, and the step will be started when there is; or too many wait already, and the run has failed.
 bool Engine::waits_for_room(Run* run, uint32_t scope, uint32_t index) {
   Ensemble& ensemble = *run->request->model->ensemble;
   const uint64_t limit = ensemble.plan.max_inflight_requests;
   if (limit == 0 || ensemble.inflight[index] < limit) return false;
+  // (How many scopes there are, their decoupled step's instance limits.)
+  if (scope == 0 &&
+      ensemble.waiting[index].size() >= run->request->model->settings.max_queued_requests) {
+    fail_run(run, base::Code::kUnavailable,
+             request_prefix(*run->request) + "Exceeds maximum queue size");
+    return true;
+  }
   ensemble.waiting[index].push_back({run->request->ticket, scope});
   ++run->scopes.at(scope).waiting;
   ++run->waiting;

@@ -39,8 +39,9 @@ class EnsembleTest : public EngineTest {
   // Tensor 0 is the input IN, the last `outputs` are outputs and named O0, O1, ...
   void add_ensemble(uint32_t handle, size_t tensors, size_t outputs,
                     std::vector<EnsembleStep> steps, bool decoupled = false,
-                    uint64_t max_inflight = 0) {
+                    uint64_t max_inflight = 0, uint64_t max_queued = 100) {
     ModelSettings settings;
+    settings.max_queued_requests = max_queued;
     settings.name = "e" + std::to_string(handle);
     settings.ensemble.emplace();
     settings.ensemble->tensors.push_back("IN");

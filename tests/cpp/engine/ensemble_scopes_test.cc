@@ -171,6 +171,18 @@ TEST_F(EnsembleTest, WhatWaitsOfACancelledRequestWaitsNoMore) {
   expect_nothing_left();
 }
 
+TEST_F(EnsembleTest, NoMoreWaitThanMayBeQueued) {
+  const auto frontend = join(PeerKind::kFrontend);
+  const auto first = member(1);
+  add_ensemble(kEnsemble, 2, 1, {step(1, 0, 1)}, false, 1, 1);
+  for (uint64_t ticket = 1; ticket <= 3; ++ticket) ask(*frontend, ticket);
+  turn();
+  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
+  EXPECT_EQ(reply.ticket, 3u);
+  EXPECT_EQ(message_of(reply), "in ensemble 'e100', [request id: id] Exceeds maximum queue size");
+  EXPECT_EQ(engine_->counters().live_runs, 2u);
+}
+
 // The source answers as an instance does: as long as fewer than it was told are unread.
 TEST_F(EnsembleTest, ADecoupledStepIsHeldUpByASlowOneBehindIt) {
   constexpr uint64_t kAnswers = 10'000;
