@@ -224,6 +224,8 @@ py::tuple event_tuple(const engine::Event& event) {
       return py::make_tuple("cache_keep", event.id, key_bytes(event.key), py::bytes(event.message));
     case engine::Event::Kind::kWarmedUp:
       return py::make_tuple("warmed_up", event.id, event.message);
+    case engine::Event::Kind::kQuiet:
+      return py::make_tuple("quiet", event.id);
     case engine::Event::Kind::kBroken:
       break;
   }
@@ -340,6 +342,12 @@ void bind_engine(py::module_& module) {
           },
           py::arg("handle"),
           "Takes nothing new; event ('drained', handle) when all that is in has been answered.")
+      .def(
+          "stop_models",
+          [](Runner& runner) {
+            in_engine(runner, [](Engine& engine, uint64_t) { engine.stop_models(); });
+          },
+          "Models refuse what is new but sequences go on; event ('quiet', 0) when none lives.")
       .def(
           "abort_model",
           [](Runner& runner, uint32_t handle, const std::string& message) {

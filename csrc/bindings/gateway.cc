@@ -292,6 +292,9 @@ void bind_gateway(py::module_& module) {
       .def("serve", [](PyGateway& self) { raise_if_error(self.gateway().serve()); })
       .def("core_lost", [](PyGateway& self) { self.gateway().core_lost(); })
       .def("drain", &PyGateway::drain, py::arg("drained"))
+      .def(
+          "end_streams", [](PyGateway& self) { self.gateway().end_streams(); },
+          "Ends the streams of inference in which nothing is under way, now and from now on.")
       .def("run", &PyGateway::run)
       .def("stop", [](PyGateway& self) { self.gateway().stop(); })
       .def("counters", &PyGateway::counters);

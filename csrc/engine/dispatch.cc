@@ -41,6 +41,7 @@ void Engine::dispatch(uint64_t now_ns) {
   }
   dirty_models_.clear();
   if (limiter_ != nullptr) take_turns(now_ns);
+  if (stopping_) check_quiet();
 }
 
 uint64_t Engine::wake_ns() {
@@ -150,6 +151,7 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
   shm::Execute execute;
   execute.flags = request->likeness != nullptr ? shm::kNullRequest : request->flags;
   if (member.generation != 0 && request->likeness == nullptr) execute.flags |= shm::kSequenceReady;
+  execute.max_unread = request->max_unread;
   execute.submitter = shown.own_table ? shm::kCorePeer : shown.submitter->id;
   execute.ticket = request->ticket;
   execute.table_offset = shown.table_offset;
@@ -160,6 +162,15 @@ void Engine::send_execute(Batch* batch, Request* request, const sched::Member& m
   execute.slot = member.slot;
   execute.generation = member.generation;
   send(batch->instance, shm::pack(execute));
+}
+
+void Engine::check_quiet() {
+  if (quiet_) return;
+  for (const auto& [handle, model] : models_) {
+    if (model->policy->live_sequences() > 0) return;
+  }
+  quiet_ = true;
+  events_.push_back({Event::Kind::kQuiet, 0, {}});
 }
 
 void Engine::check_drained(Model* model) {

@@ -92,10 +92,12 @@ base::Status Engine::add_model(uint32_t handle, const ModelSettings& settings) {
     made->handle = handle;
     made->settings = settings;
     made->policy = row.make(settings.queue);
+    if (stopping_) made->policy->stop();
     if (settings.ensemble) {
       made->ensemble = std::make_unique<Ensemble>();
       made->ensemble->plan = *settings.ensemble;
       made->ensemble->inflight.assign(settings.ensemble->steps.size(), 0);
+      made->ensemble->waiting.resize(settings.ensemble->steps.size());
     }
     made->queue_is_direct = settings.policy == "direct";
     models_[handle] = std::move(made);
@@ -123,6 +125,12 @@ void Engine::drain_model(uint32_t handle) {
   if (found == models_.end()) return;
   found->second->accepting = false;
   check_drained(found->second.get());
+}
+
+void Engine::stop_models() {
+  stopping_ = true;
+  for (const auto& [handle, model] : models_) model->policy->stop();
+  check_quiet();
 }
 
 void Engine::abort_model(uint32_t handle, const std::string& message, uint64_t now_ns) {

@@ -94,6 +94,7 @@ struct Request : sched::Request {
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
   WarmUpRun* warm_up = nullptr;    // of a sample's request: it has no submitter either
+  uint16_t max_unread = 0;         // of its responses; 0: as many as its instance allows
   std::vector<SourceRef> sources;  // whose memory the step reads
 };
 
@@ -186,8 +187,16 @@ struct Model {
 
 // What the control plane wants to hear.
 struct Event {
-  enum class Kind : uint8_t { kIdle, kBroken, kDrained, kCacheAsk, kCacheKeep, kWarmedUp } kind;
-  uint32_t id;          // peer, or handle of the model
+  enum class Kind : uint8_t {
+    kIdle,
+    kBroken,
+    kDrained,
+    kCacheAsk,
+    kCacheKeep,
+    kWarmedUp,
+    kQuiet,
+  } kind;
+  uint32_t id;          // peer, or handle of the model; of kQuiet 0
   std::string message;  // of a warm-up: empty when it went well
   CacheKey key = {};
 };
@@ -228,6 +237,9 @@ class Engine {
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);
+  // The server is exiting: all models refuse what is new; what is in, and sequences that live, may go on. Event kQuiet when no
+  // sequence lives any more.
+  void stop_models();
   // `index`: which one it is of the model's `instances`.
   base::Status add_instance(uint32_t handle, uint32_t peer, uint64_t now_ns, size_t index = 0);
   // Memory in core's own region for the tensors of a sample; `writable` may be written from any thread while `memory` lives, which
@@ -302,9 +314,12 @@ class Engine {
   void leave_batch(Request* request);
   void let_go(Request* request);
   void tell_released(Request* request);
-  void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns);
+  // As in Triton: what is refused at the door is not in the model's statistics.
+  enum class Counted : uint8_t { kAsFailure, kNo };
+  void refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns,
+              Counted counted = Counted::kAsFailure);
   // Answers what a policy gave up, all that is in dropped_.
-  void drop(uint64_t now_ns);
+  void drop(uint64_t now_ns, Counted counted = Counted::kAsFailure);
   void dequeue(Request* request, uint64_t now_ns);
 
   // replies.cc: the one way by which answers leave
@@ -345,19 +360,21 @@ class Engine {
   static void take_inputs(Run* run);
   static const Value& value_of(const Run& run, uint32_t scope, uint32_t tensor);
   bool can_start(const Run& run, uint32_t scope, uint32_t index) const;
+  static Scope& open_scope(Run* run);
+  bool is_over(const Run& run, uint32_t scope) const;
   void advance(Run* run);
   void fail_run(Run* run, base::Code code, const std::string& message);
   void cancel_run(Run* run);
   void end_run(Run* run);
   void abandon_step(Model* ensemble, const OpenStep& open);
   void count_run(const Run& run);
-  void wake_waiting(Model* model);
   void end_runs_of(Model* model, const std::string& message);
   void source_over(const Source& source);
 
   // ensemble_steps.cc
   void start_step(Run* run, uint32_t scope, uint32_t index);
-  base::Status fill_step(Run* run, uint32_t scope, uint32_t index, Request* request);
+  base::Status fill_step(Run* run, uint32_t scope, uint32_t index, const SequenceRef& given,
+                         Request* request);
   bool place_table(std::span<const uint8_t> table, uint64_t* offset, uint32_t* bytes);
   void step_answered(Request* request, const Answer& answer);
   std::vector<NamedValue> values_in(const Request& request, uint32_t owner,
@@ -365,6 +382,15 @@ class Engine {
   void take_answer(Request* request, bool final, std::vector<NamedValue>* outputs,
                    const base::Status& status);
   void set_values(Run* run, const OpenStep& open, std::vector<NamedValue>* outputs);
+
+  // ensemble_inflight.cc
+  bool waits_for_room(Run* run, uint32_t scope, uint32_t index);
+  void wake_waiting(Model* model);
+  void wake(const WaitingStep& step, uint32_t index);
+  static void stop_waiting(Run* run);
+  uint16_t max_unread(const Run& run) const;
+
+  // ensemble_answers.cc
   void answer_scope(Run* run, uint32_t scope);
   void send_run_response(Run* run, bool final, const std::vector<NamedValue>& outputs);
   void answer_run_error(Request* request, uint8_t code, const std::string& message);
@@ -385,6 +411,7 @@ class Engine {
   void send_batch(Model* model, Peer* instance, uint64_t now_ns);
   void send_execute(Batch* batch, Request* request, const sched::Member& member);
   void check_drained(Model* model);
+  void check_quiet();
 
   // turns.cc: forming batches where turns are limited
   void ask_for_turns(Model* model, uint64_t now_ns);
@@ -418,6 +445,8 @@ class Engine {
   uint64_t models_epoch_ = 0;
   std::unique_ptr<RateLimiter> limiter_;  // nullptr: --rate-limit=off
   uint64_t now_ns_ = 0;                   // what the operation that runs was told
+  bool stopping_ = false;                 // stop_models() was called
+  bool quiet_ = false;                    // since then; told once
   bool ending_ = false;
   std::vector<Event> events_;
   uint64_t next_batch_id_ = 1;

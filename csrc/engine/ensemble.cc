@@ -108,7 +108,8 @@ base::Status Engine::choose_steps(Run* run) {
 
 void Engine::take_inputs(Run* run) {
   const EnsemblePlan& plan = run->request->model->ensemble->plan;
-  Scope& root = run->scopes.emplace_back();
+  Scope& root = run->scopes[0];
+  run->changed.push_back(0);
   root.values.resize(plan.tensors.size());
   root.started.assign(plan.steps.size(), false);
   for (size_t tensor = 0; tensor < plan.tensors.size(); ++tensor) {
@@ -128,12 +129,12 @@ void Engine::take_inputs(Run* run) {
 }
 
 const Value& Engine::value_of(const Run& run, uint32_t scope, uint32_t tensor) {
-  return run.scopes[run.repeated[tensor] ? scope : 0].values[tensor];
+  return run.scopes.at(run.repeated[tensor] ? scope : 0).values[tensor];
 }
 
 bool Engine::can_start(const Run& run, uint32_t scope, uint32_t index) const {
   if (run.models[index] == nullptr || run.repeated_steps[index] != (scope > 0) ||
-      run.scopes[scope].started[index]) {
+      run.scopes.at(scope).started[index]) {
     return false;
   }
   const EnsembleStep& step = run.request->model->ensemble->plan.steps[index];
@@ -142,25 +143,56 @@ bool Engine::can_start(const Run& run, uint32_t scope, uint32_t index) const {
   });
 }
 
-// Starts what can be started, answers what is complete, and ends the run when nothing is left. Whatever happens meanwhile (a step
-// that is refused at once) comes back here by `again`: the run is ended by the outermost call only.
-void Engine::advance(Run* run) {
-  if (std::exchange(run->busy, true)) {
-    run->again = true;
-    return;
+Scope& Engine::open_scope(Run* run) {
+  const uint32_t number = run->next_scope++;
+  Scope& made = run->scopes[number];
+  made.values.resize(run->repeated.size());
+  made.started.assign(run->models.size(), false);
+  run->changed.push_back(number);
+  return made;
+}
+
+// Nothing runs in it, and nothing can that does not wait for a step of the root.
+bool Engine::is_over(const Run& run, uint32_t number) const {
+  const Scope& scope = run.scopes.at(number);
+  if (scope.open > 0 || scope.waiting > 0) return false;
+  if (scope.answered) return true;
+  const std::vector<Value>& root = run.scopes.at(0).values;
+  const auto may_come = [&](size_t tensor) {
+    return !run.repeated[tensor] && root[tensor].state == Value::State::kPending;
+  };
+  for (size_t tensor = 0; tensor < root.size(); ++tensor) {
+    if (run.wanted[tensor] && may_come(tensor)) return false;
   }
-  do {
-    run->again = false;
-    for (uint32_t scope = 0; scope < run->scopes.size() && !run->failed; ++scope) {
-      const auto steps = static_cast<uint32_t>(run->models.size());
-      for (uint32_t step = 0; step < steps && !run->failed; ++step) {
-        if (can_start(*run, scope, step)) start_step(run, scope, step);
-      }
-      if (!run->failed) answer_scope(run, scope);
+  const EnsemblePlan& plan = run.request->model->ensemble->plan;
+  for (size_t index = 0; index < plan.steps.size(); ++index) {
+    if (!run.repeated_steps[index] || scope.started[index]) continue;
+    const auto& inputs = plan.steps[index].inputs;
+    if (std::any_of(inputs.begin(), inputs.end(),
+                    [&](const auto& one) { return may_come(one.second); })) {
+      return false;
     }
-  } while (run->again && !run->failed);
+  }
+  return true;
+}
+
+// Starts what can be started, answers what is complete, and ends the run when nothing is left. Whatever happens meanwhile (a step
+// that is refused at once) adds to `changed`: the run is ended by the outermost call only.
+void Engine::advance(Run* run) {
+  if (std::exchange(run->busy, true)) return;
+  while (!run->failed && !run->changed.empty()) {
+    const uint32_t scope = run->changed.front();
+    run->changed.pop_front();
+    if (!run->scopes.contains(scope)) continue;
+    const auto steps = static_cast<uint32_t>(run->models.size());
+    for (uint32_t step = 0; step < steps && !run->failed; ++step) {
+      if (can_start(*run, scope, step)) start_step(run, scope, step);
+    }
+    if (!run->failed) answer_scope(run, scope);
+    if (!run->failed && scope > 0 && is_over(*run, scope)) run->scopes.erase(scope);
+  }
   run->busy = false;
-  if (run->failed || (run->open.empty() && !run->waits)) end_run(run);
+  if (run->failed || (run->open.empty() && run->waiting == 0)) end_run(run);
 }
 
 void Engine::fail_run(Run* run, base::Code code, const std::string& message) {
@@ -191,6 +223,7 @@ void Engine::end_run(Run* run) {
   }
   std::unique_ptr<Run> ended = std::move(request->led);
   for (const OpenStep& open : std::exchange(run->open, {})) abandon_step(model, open);
+  stop_waiting(run);
   const bool told = run->answered && !decoupled;
   run->scopes.clear();  // memory that nobody else reads goes back with the answer
   flight_over(request);
@@ -238,8 +271,8 @@ void Engine::count_run(const Run& run) {
   const uint64_t began_ns = run.request->enqueue_ns;
   const uint64_t took_ns = now_ns_ > began_ns ? now_ns_ - began_ns : 0;
   figures.last_inference_ms = base::wall_ms();
-  if (run.failed) {
-    figures.fail.add(1, took_ns);
+  if (run.failed) {  // Triton counts it as the step's failure and as the ensemble's
+    figures.fail.add(2, 2 * took_ns);
     return;
   }
   figures.success.add(1, took_ns);
@@ -253,17 +286,6 @@ void Engine::count_run(const Run& run) {
   of_size.compute_input.add(1, 0);
   of_size.compute_infer.add(1, run.compute_ns);
   of_size.compute_output.add(1, 0);
-}
-
-// Steps that found no room may have some now.
-void Engine::wake_waiting(Model* model) {
-  if (model->ensemble->waiting.empty()) return;
-  for (const uint64_t ticket : std::exchange(model->ensemble->waiting, {})) {
-    Request* request = find_request(ticket);
-    if (request == nullptr || request->led == nullptr) continue;
-    request->led->waits = false;
-    advance(request->led.get());
-  }
 }
 
 // The ensemble is about to go. Comes from the control plane: no run is being advanced.

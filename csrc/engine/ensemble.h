@@ -8,11 +8,13 @@
 // that is. It is given back when the last table that names it is gone. Tables of steps and answers lie in core's own region.
 //
 // A decoupled step answers many times: each answer opens a Scope, in which the steps behind it run once. Steps before it run in the
-// root scope. The configuration keeps a tensor from depending on two decoupled steps, so scopes never nest.
+// root scope. The configuration keeps a tensor from depending on two decoupled steps, so scopes never nest. A scope keeps the answer's
+// memory until it is over, which holds up a decoupled step that answers faster than those behind it take (instance::Link::crowded).
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "base/datatype.h"
+#include "engine/ensemble_sequence.h"
 #include "model/spec.h"
 #include "shm/table.h"
 
@@ -43,11 +46,18 @@ struct EnsemblePlan {
       0;  // of one step, over all requests of the ensemble; 0: no limit
 };
 
+// A step that may run, but for max_inflight_requests.
+struct WaitingStep {
+  uint64_t ticket = 0;  // of the ensemble's request
+  uint32_t scope = 0;
+};
+
 // What a model needs besides, when it is an ensemble.
 struct Ensemble {
   EnsemblePlan plan;
-  std::vector<uint64_t> inflight;  // by step
-  std::deque<uint64_t> waiting;  // tickets of requests that have a step for which there is no room
+  std::vector<uint64_t> inflight;                // by step
+  std::vector<std::deque<WaitingStep>> waiting;  // by step, in the order in which they came
+  bool waking = false;                           // somebody up the stack goes through `waiting`
 };
 
 // Memory of somebody's that somebody still reads; given back when the last reference goes.
@@ -69,26 +79,20 @@ struct Source {
 };
 using SourceRef = std::shared_ptr<Source>;
 
-// A response's parameters may give the steps behind it other sequence data than the request's.
-struct SequenceOverride {
-  std::optional<uint64_t> id;
-  std::optional<std::string> text;
-  std::optional<bool> start;
-  std::optional<bool> end;
-};
-
 struct Value {
   enum class State : uint8_t { kPending, kAbsent, kSet } state = State::kPending;
   base::Datatype datatype = base::Datatype::kInvalid;
   std::vector<int64_t> shape;
   shm::Location location;
   SourceRef source;
-  std::shared_ptr<const SequenceOverride> sequence;
+  SequenceRef sequence;
 };
 
 struct Scope {
   std::vector<Value> values;  // by tensor
-  std::vector<bool> started;  // by step
+  std::vector<bool> started;  // by step; or it waits for room
+  uint32_t open = 0;          // steps
+  uint32_t waiting = 0;       // steps for which there is no room
   bool answered = false;
 };
 
@@ -96,6 +100,7 @@ struct OpenStep {
   uint64_t ticket = 0;  // of the step's request
   uint32_t step = 0;
   uint32_t scope = 0;
+  SequenceRef sequence;  // what the step was told, and what is made of its outputs is
 };
 
 // One request of an ensemble, from its arrival to its final answer.
@@ -111,13 +116,14 @@ struct Run {
   std::vector<bool> repeated_steps;  // by step: once in each scope but the root
   std::vector<bool> repeated;        // by tensor: has a value in each scope but the root
   bool repeats = false;              // a wanted output is one of them
-  std::deque<Scope> scopes;          // [0] is the root
+  std::map<uint32_t, Scope> scopes;  // those that are not over; [0] is the root
+  uint32_t next_scope = 1;
+  std::deque<uint32_t> changed;  // scopes in which something may go on
   std::vector<OpenStep> open;
+  size_t waiting = 0;  // steps, in Ensemble::waiting
   bool busy = false;   // somebody up the stack advances it
-  bool again = false;  // and is to do so once more
   bool failed = false;
   bool answered = false;  // has sent its response
-  bool waits = false;     // is in Ensemble::waiting
   uint8_t code = 0;
   std::string message;
   uint64_t queue_ns = 0;  // of its steps

@@ -1,4 +1,4 @@
-// From values to a step's request and from its response to values; and the ensemble's own answers.
+// From values to a step's request and from its response to values.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -10,78 +10,10 @@
 
 namespace pyserver::engine {
 
-namespace {
-
-// A batch of one and no batch differ by a dimension in front.
-void fit_rank(const model::TensorSpec& spec, bool batching, std::vector<int64_t>* shape) {
-  const size_t wanted = spec.dims.size() + (batching && !spec.shape_tensor ? 1 : 0);
-  if (shape->size() + 1 == wanted && batching) {
-    shape->insert(shape->begin(), 1);
-  } else if (shape->size() == wanted + 1 && !batching && shape->front() == 1) {
-    shape->erase(shape->begin());
-  }
-}
-
-std::shared_ptr<const SequenceOverride> sequence_of(const shm::ResponseView& view) {
-  SequenceOverride made;
-  bool any = false;
-  for (const shm::ParameterEntry& entry : view.parameters()) {
-    const shm::Parameter parameter = view.parameter(entry);
-    const auto* number = std::get_if<int64_t>(&parameter.value);
-    const auto* text = std::get_if<std::string>(&parameter.value);
-    const auto* flag = std::get_if<bool>(&parameter.value);
-    if (parameter.key == "sequence_id" && number != nullptr) {
-      made.id = static_cast<uint64_t>(*number);
-    } else if (parameter.key == "sequence_id" && text != nullptr) {
-      made.text = *text;
-    } else if (parameter.key == "sequence_start" && flag != nullptr) {
-      made.start = *flag;
-    } else if (parameter.key == "sequence_end" && flag != nullptr) {
-      made.end = *flag;
-    } else {
-      continue;
-    }
-    any = true;
-  }
-  return any ? std::make_shared<const SequenceOverride>(std::move(made)) : nullptr;
-}
-
-struct StepSequence {
-  uint64_t id;
-  std::string text;
-  uint32_t flags;
-};
-
-void set_flag(uint32_t flag, bool on, uint32_t* flags) {
-  *flags = on ? *flags | flag : *flags & ~flag;
-}
-
-// Of what is made of these tensors: the request's own, but for what a step's response has said.
-StepSequence sequence_for(const Run& run, const std::vector<const Value*>& values) {
-  const shm::RequestHeader& header = run.table.header();
-  StepSequence made{header.correlation_id, std::string(run.table.correlation_text()), header.flags};
-  for (const Value* value : values) {
-    const SequenceOverride* given = value->sequence.get();
-    if (given == nullptr) continue;
-    if (given->id) made.id = *given->id, made.text.clear();
-    if (given->text) made.text = *given->text, made.id = 0;
-    if (given->start) set_flag(shm::kSequenceStart, *given->start, &made.flags);
-    if (given->end) set_flag(shm::kSequenceEnd, *given->end, &made.flags);
-  }
-  return made;
-}
-
-}  // namespace
-
 void Engine::start_step(Run* run, uint32_t scope, uint32_t index) {
   Model* const ensemble = run->request->model;
-  const uint64_t limit = ensemble->ensemble->plan.max_inflight_requests;
-  if (limit > 0 && ensemble->ensemble->inflight[index] >= limit) {
-    if (!std::exchange(run->waits, true))
-      ensemble->ensemble->waiting.push_back(run->request->ticket);
-    return;
-  }
-  run->scopes[scope].started[index] = true;
+  run->scopes.at(scope).started[index] = true;
+  if (waits_for_room(run, scope, index)) return;
   const auto found = models_.find(run->models[index]->handle);
   if (found == models_.end() || !found->second->accepting) {
     return fail_run(run, base::Code::kUnavailable,
@@ -89,29 +21,34 @@ void Engine::start_step(Run* run, uint32_t scope, uint32_t index) {
                         run->models[index]->version_text + " is not at ready state");
   }
   Model* const model = found->second.get();
+  SequenceRef sequence;
+  for (const auto& [name, tensor] : ensemble->ensemble->plan.steps[index].inputs)
+    sequence = combine(sequence, value_of(*run, scope, tensor).sequence);
   Request* const request = make_request(nullptr);
   request->model = model;
-  const base::Status status = fill_step(run, scope, index, request);
+  const base::Status status = fill_step(run, scope, index, sequence, request);
   if (!status.ok()) {
     forget_request(request);
     return fail_run(run, status.code(), status.message());
   }
   request->run = run;
   ++ensemble->ensemble->inflight[index];
-  run->open.push_back({request->ticket, index, scope});
+  ++run->scopes.at(scope).open;
+  run->open.push_back({request->ticket, index, scope, sequence});
   const std::span<const uint8_t> table{own_region_.data() + request->table_offset,
                                        request->table_bytes};
   enqueue(request, table, now_ns_);
 }
 
 // Writes the step's table and what the policy must know; the request is as one that a frontend has submitted afterwards.
-base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, Request* request) {
+base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, const SequenceRef& given,
+                               Request* request) {
   const EnsemblePlan& plan = run->request->model->ensemble->plan;
   const EnsembleStep& step = plan.steps[index];
   const model::ModelSpec& spec = *run->models[index];
   std::vector<const Value*> values;
   for (const auto& [name, tensor] : step.inputs) values.push_back(&value_of(*run, scope, tensor));
-  const StepSequence sequence = sequence_for(*run, values);
+  const StepSequence sequence = sequence_for(run->table, given);
   model::RequestDraft draft;
   draft.begin(spec);
   draft.request_id = run->table.request_id();
@@ -123,7 +60,7 @@ base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, Request
     std::vector<int64_t> shape = value.shape;
     const int known = spec.input_index(step.inputs[input].first);
     if (known >= 0)
-      fit_rank(spec.inputs[static_cast<size_t>(known)], spec.max_batch_size > 0, &shape);
+      model::fit_rank(spec.inputs[static_cast<size_t>(known)], spec.max_batch_size > 0, &shape);
     const base::Status status = draft.add_input(step.inputs[input].first, value.datatype, shape);
     if (!status.ok()) return status;
     draft.inputs.back().location = value.location;
@@ -169,6 +106,8 @@ base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, Request
   request->timeout_us = header.timeout_us;
   request->priority = header.priority;
   request->payload_bytes = draft.payload_bytes;
+  request->begun = true;
+  request->max_unread = max_unread(*run);
   return {};
 }
 
@@ -211,7 +150,7 @@ void Engine::step_answered(Request* request, const Answer& answer) {
 std::vector<Engine::NamedValue> Engine::values_in(const Request& request, uint32_t owner,
                                                   const shm::ResponseView& view,
                                                   const SourceRef& memory) const {
-  const std::shared_ptr<const SequenceOverride> sequence = sequence_of(view);
+  const SequenceRef sequence = sequence_of(view);
   std::vector<NamedValue> made;
   for (const shm::TensorEntry& entry : view.outputs()) {
     NamedValue& one = made.emplace_back();
@@ -240,6 +179,7 @@ void Engine::take_answer(Request* request, bool final, std::vector<NamedValue>* 
     run->open.erase(open);
     request->run = nullptr;
     --ensemble->ensemble->inflight[step.step];
+    --run->scopes.at(step.scope).open;
     if (request->batch != nullptr) {
       const uint64_t sent_ns = request->batch->dispatched_ns;
       run->queue_ns += sent_ns > request->enqueue_ns ? sent_ns - request->enqueue_ns : 0;
@@ -251,6 +191,7 @@ void Engine::take_answer(Request* request, bool final, std::vector<NamedValue>* 
   } else if (outputs != nullptr) {
     set_values(run, step, outputs);
   }
+  if (step.scope != 0) run->changed.push_back(step.scope);
   advance(run);
   if (final) wake_waiting(ensemble);
 }
@@ -258,13 +199,7 @@ void Engine::take_answer(Request* request, bool final, std::vector<NamedValue>* 
 void Engine::set_values(Run* run, const OpenStep& open, std::vector<NamedValue>* outputs) {
   const EnsembleStep& step = run->request->model->ensemble->plan.steps[open.step];
   const model::ModelSpec& spec = *run->models[open.step];
-  uint32_t scope = open.scope;
-  if (spec.decoupled) {
-    scope = static_cast<uint32_t>(run->scopes.size());
-    Scope& made = run->scopes.emplace_back();
-    made.values.resize(run->repeated.size());
-    made.started.assign(run->models.size(), false);
-  }
+  Scope& scope = spec.decoupled ? open_scope(run) : run->scopes.at(open.scope);
   for (NamedValue& output : *outputs) {
     const auto mapped = std::find_if(step.outputs.begin(), step.outputs.end(),
                                      [&](const auto& one) { return one.first == output.name; });
@@ -276,103 +211,17 @@ void Engine::set_values(Run* run, const OpenStep& open, std::vector<NamedValue>*
       if (model::undo_reshape(tensor, spec.max_batch_size > 0, output.value.shape, &undone))
         output.value.shape = std::move(undone);
     }
-    run->scopes[scope].values[mapped->second] = std::move(output.value);
+    output.value.sequence = combine(open.sequence, output.value.sequence);
+    scope.values[mapped->second] = std::move(output.value);
   }
-}
-
-// Sends the response of a scope, once, when all its requested outputs are there.
-void Engine::answer_scope(Run* run, uint32_t scope) {
-  if (run->scopes[scope].answered || run->repeats != (scope > 0)) return;
-  const EnsemblePlan& plan = run->request->model->ensemble->plan;
-  std::vector<NamedValue> outputs;
-  for (const model::TensorSpec& output : run->spec->outputs) {
-    const auto found = std::find(plan.tensors.begin(), plan.tensors.end(), output.name);
-    if (found == plan.tensors.end()) continue;
-    const auto tensor = static_cast<uint32_t>(found - plan.tensors.begin());
-    if (!run->wanted[tensor]) continue;
-    const Value& value = value_of(*run, scope, tensor);
-    if (value.state != Value::State::kSet) return;
-    NamedValue& one = outputs.emplace_back();
-    one.name = output.name;
-    one.value = value;
-    fit_rank(output, run->spec->max_batch_size > 0, &one.value.shape);
+  if (spec.decoupled) return;  // a scope that lacks a tensor ends without an answer
+  for (const auto& [name, tensor] : step.outputs) {
+    Value& value = scope.values[tensor];
+    if (value.state == Value::State::kPending) value.state = Value::State::kAbsent;
   }
-  const bool final = !run->spec->decoupled;
-  run->scopes[scope].answered = run->answered = true;
-  if (scope > 0) run->scopes[scope].values.assign(plan.tensors.size(), {});
-  if (final) run->scopes[0].values.assign(plan.tensors.size(), {});
-  Request* const request = run->request;
-  if (request->run != nullptr) {
-    if (final) request->answered = true;
-    return take_answer(request, final, &outputs, {});
+  if (open.scope == 0) {  // for steps in the others, too
+    for (const auto& [number, each] : run->scopes) run->changed.push_back(number);
   }
-  send_run_response(run, final, outputs);
-}
-
-void Engine::send_run_response(Run* run, bool final, const std::vector<NamedValue>& outputs) {
-  Request* const request = run->request;
-  Peer* const to = request->submitter;
-  if (to == nullptr) return;
-  shm::ResponseBuilder& builder = error_table_;
-  builder.clear();
-  std::vector<SourceRef> sources;
-  std::vector<const Value*> values;
-  for (const NamedValue& output : outputs) {
-    values.push_back(&output.value);
-    builder.add_output(output.name, static_cast<uint16_t>(run->spec->output_index(output.name)),
-                       output.value.datatype, output.value.shape, output.value.location);
-    if (output.value.source != nullptr &&
-        std::find(sources.begin(), sources.end(), output.value.source) == sources.end()) {
-      sources.push_back(output.value.source);
-    }
-  }
-  // Triton tells of the sequence in every response of an ensemble.
-  const StepSequence sequence = sequence_for(*run, values);
-  if (sequence.text.empty()) {
-    builder.add_parameter({"sequence_id", static_cast<int64_t>(sequence.id)});
-  } else {
-    builder.add_parameter({"sequence_id", sequence.text});
-  }
-  builder.add_parameter({"sequence_start", (sequence.flags & shm::kSequenceStart) != 0});
-  builder.add_parameter({"sequence_end", (sequence.flags & shm::kSequenceEnd) != 0});
-  shm::Reply reply;
-  const std::span<const uint8_t> table = builder.finish();
-  if (!place_table(table, &reply.table_offset, &reply.table_bytes)) {
-    run->answered = false;
-    return fail_run(run, base::Code::kUnavailable, "core has no memory left for the response");
-  }
-  if (final) keep_answer(request, table);
-  reply.ticket = request->submitter_ticket;
-  reply.owner = shm::kCorePeer;
-  if (final) reply.flags = shm::kFinal;
-  if (final && request->released) reply.flags |= shm::kReleasedFlag;
-  if (final) request->answered = request->delivered = true;
-  reply.lease = make_lease(nullptr, to, reply.table_offset);
-  leases_[static_cast<uint32_t>(reply.lease)].sources = std::move(sources);
-  send(to, shm::pack(reply));
-}
-
-void Engine::answer_run_error(Request* request, uint8_t code, const std::string& message) {
-  request->delivered = true;
-  if (request->run != nullptr) {
-    return take_answer(request, true, nullptr,
-                       base::Status(static_cast<base::Code>(code), message));
-  }
-  if (request->submitter == nullptr) return;
-  const uint8_t released = request->released ? shm::kReleasedFlag : 0;
-  send_error(request->submitter, request->submitter_ticket, static_cast<base::Code>(code), message,
-             static_cast<uint8_t>(shm::kFinal | released));
-}
-
-void Engine::answer_run_empty(Request* request) {
-  request->delivered = true;
-  if (request->run != nullptr) return take_answer(request, true, nullptr, {});
-  if (request->submitter == nullptr) return;
-  shm::Reply reply;
-  reply.flags = static_cast<uint8_t>(shm::kFinal | shm::kEmpty |
-                                     (request->released ? shm::kReleasedFlag : 0));
-  reply.ticket = request->submitter_ticket;
-  send(request->submitter, shm::pack(reply));
 }
 
 }  // namespace pyserver::engine

@@ -71,20 +71,25 @@ void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t 
   if (model->policy->queued() + model->waiting_for_cache >= model->settings.max_queued_requests ||
       request->payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {
     return refuse(request, base::Code::kUnavailable,
-                  request_prefix(*request) + "Exceeds maximum queue size", now_ns);
+                  request_prefix(*request) + "Exceeds maximum queue size", now_ns, Counted::kNo);
   }
-  if (!ask_cache(request, table)) queue(request, table, now_ns);
+  if (!ask_cache(request, table)) return queue(request, table, now_ns);
+  if (request->waits_for_cache) request->begun = true;  // should it be queued after all
 }
 
 void Engine::queue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
   Model* const model = request->model;
-  if (model->ensemble != nullptr) return start_run(request, table);
+  if (model->ensemble != nullptr) {
+    if (!model->policy->too_late(request, &dropped_)) return start_run(request, table);
+    model->queued_bytes += request->payload_bytes;
+    return drop(now_ns, Counted::kNo);
+  }
   if (model->policy->binds_instances()) {
     shm::read_correlation(table, &request->correlation_id, &request->correlation_text);
   }
   model->queued_bytes += request->payload_bytes;
   model->policy->add(request, now_ns, &dropped_);
-  drop(now_ns);
+  drop(now_ns, Counted::kNo);
   mark_dirty(model);
 }
 
@@ -206,6 +211,7 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_n
     if (from->leaving) leave_seat(from);
   }
   FinishedBatch& figures = batch->figures;
+  figures.executed = true;
   figures.compute_start_ns = record.compute_start_ns;
   figures.compute_input_end_ns = record.compute_input_end_ns;
   figures.compute_output_start_ns = record.compute_output_start_ns;

@@ -80,13 +80,14 @@ void Engine::dequeue(Request* request, uint64_t now_ns) {
   mark_dirty(request->model);
 }
 
-void Engine::drop(uint64_t now_ns) {
+void Engine::drop(uint64_t now_ns, Counted counted) {
   if (dropped_.empty()) return;
   for (const sched::Dropped& dropped : std::exchange(dropped_, {})) {
     auto* request = static_cast<Request*>(dropped.request);
     request->model->queued_bytes -= request->payload_bytes;
     refuse(request, dropped.code,
-           dropped.prefixed ? request_prefix(*request) + dropped.message : dropped.message, now_ns);
+           dropped.prefixed ? request_prefix(*request) + dropped.message : dropped.message, now_ns,
+           counted);
   }
 }
 
@@ -210,12 +211,14 @@ void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t no
 }
 
 // Answers a request that never came to an instance, or that an instance gave back.
-void Engine::refuse(Request* request, base::Code code, const std::string& message,
-                    uint64_t now_ns) {
+void Engine::refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns,
+                    Counted counted) {
   ++counters_.refused;
-  const uint64_t took_ns =
-      request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
-  request->model->statistics.fail.add(1, took_ns);
+  if (counted == Counted::kAsFailure) {
+    const uint64_t took_ns =
+        request->enqueue_ns != 0 && now_ns > request->enqueue_ns ? now_ns - request->enqueue_ns : 0;
+    request->model->statistics.fail.add(1, took_ns);
+  }
   flight_over(request);
   Model* const model = request->model;
   request->answered = true;

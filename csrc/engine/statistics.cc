@@ -13,7 +13,7 @@ uint64_t elapsed(uint64_t from_ns, uint64_t to_ns) { return to_ns > from_ns ? to
 void account(const FinishedBatch& batch, uint64_t wall_ms, ModelStatistics* statistics) {
   statistics->last_inference_ms = wall_ms;
   statistics->fail.add(batch.failures, batch.fail_ns);
-  if (batch.successes == 0) return;
+  if (!batch.executed) return;  // its instance died
   const uint64_t input_ns = elapsed(batch.compute_start_ns, batch.compute_input_end_ns);
   const uint64_t infer_ns = elapsed(batch.compute_input_end_ns, batch.compute_output_start_ns);
   const uint64_t output_ns = elapsed(batch.compute_output_start_ns, batch.compute_end_ns);

@@ -37,7 +37,7 @@ inline constexpr uint32_t kMaxResponsesCounted = 1024;
 struct ModelStatistics {
   uint64_t last_inference_ms = 0;  // since the epoch; 0: none yet
   uint64_t inference_count = 0;    // rows of successful requests
-  uint64_t execution_count = 0;    // batches
+  uint64_t execution_count = 0;    // batches, successful or not
   Duration success;
   Duration fail;
   Duration queue;
@@ -52,6 +52,7 @@ struct ModelStatistics {
 
 // What is known of a batch when its execution is over and all its requests are answered.
 struct FinishedBatch {
+  bool executed = false;   // to its end, however its requests were answered
   uint64_t rows = 0;       // of all its requests
   uint64_t successes = 0;  // requests
   uint64_t successful_rows = 0;

@@ -129,6 +129,7 @@ void Gateway::drain(std::function<void()> drained) {
   greetings_.for_each([](Greeting* greeting) { greeting->close(); });
   connections_.for_each([](Connection* connection) { connection->drain(); });
   grpc_.drain();
+  if (link_.session() == nullptr) grpc_.end_streams();  // no core will say when
 }
 
 void Gateway::run() {

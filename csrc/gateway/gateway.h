@@ -62,6 +62,8 @@ class Gateway final : public Host, public GreetingOwner {
   void core_lost();
   // Takes nothing new; `drained` is called once, from the loop, when all is answered.
   void drain(std::function<void()> drained);
+  // No request that a stream of inference may still bring will be taken: those in which nothing is under way end, now and later.
+  void end_streams() { grpc_.end_streams(); }
   uint64_t channel_peer() const { return link_.session() != nullptr ? link_.session()->peer : 0; }
 
   // --- the loop ---

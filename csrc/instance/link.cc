@@ -132,7 +132,9 @@ bool Link::crowded(const Request& request) {
   const std::lock_guard lock(mutex_);
   if (request.unread_ == nullptr || request.cancelled()) return false;
   const Unread& unread = *request.unread_;
-  if (unread.responses >= max_unread_ || unread.bytes >= kMaxUnreadBytes) return true;
+  const uint64_t most =
+      request.max_unread() != 0 ? std::min(request.max_unread(), max_unread_) : max_unread_;
+  if (unread.responses >= most || unread.bytes >= kMaxUnreadBytes) return true;
   return unread.responses >= kFewUnread && memory_->used_bytes() > memory_->budget_bytes() / 2;
 }
 

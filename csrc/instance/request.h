@@ -80,6 +80,8 @@ class Request {
   uint64_t timeout_us() const { return record_.timeout_us; }
   uint64_t priority() const { return record_.priority; }
   uint32_t submitter() const { return record_.submitter; }
+  // How many of its responses may wait to be read; 0: as many as its link allows.
+  uint64_t max_unread() const { return record_.max_unread; }
   const std::shared_ptr<Link>& link() const { return link_; }
 
   // As far as core's word has been read; Executor::poll() reads it.

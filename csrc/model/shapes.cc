@@ -59,4 +59,13 @@ bool undo_reshape(const TensorSpec& spec, bool batched, std::span<const int64_t>
   return true;
 }
 
+void fit_rank(const TensorSpec& spec, bool batched, std::vector<int64_t>* shape) {
+  const size_t wanted = spec.dims.size() + (batched && !spec.shape_tensor ? 1 : 0);
+  if (shape->size() + 1 == wanted && batched) {
+    shape->insert(shape->begin(), 1);
+  } else if (shape->size() == wanted + 1 && !batched && shape->front() == 1) {
+    shape->erase(shape->begin());
+  }
+}
+
 }  // namespace pyserver::model

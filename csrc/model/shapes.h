@@ -28,4 +28,7 @@ base::Status byte_size_overflow(std::string_view input, int64_t elements, base::
 bool undo_reshape(const TensorSpec& spec, bool batched, std::span<const int64_t> shape,
                   std::vector<int64_t>* dims);
 
+// Between models that batch and models that do not: a batch of one and no batch differ by a dimension in front.
+void fit_rank(const TensorSpec& spec, bool batched, std::vector<int64_t>* shape);
+
 }  // namespace pyserver::model

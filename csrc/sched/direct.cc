@@ -11,6 +11,7 @@ class Direct final : public Policy {
 
   void add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) override {
     request->enqueue_ns = now_ns;
+    if (too_late(request, dropped)) return;
     if (limit_ != 0 && queue_.size() >= limit_) {
       dropped->push_back({request, base::Code::kUnavailable, "Exceeds maximum queue size"});
       return;

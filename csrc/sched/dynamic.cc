@@ -25,6 +25,7 @@ class Dynamic final : public Policy {
   }
 
   void add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) override {
+    if (too_late(request, dropped)) return;
     if (!line_.push(request, now_ns)) {
       dropped->push_back({request, base::Code::kUnavailable, "Exceeds maximum queue size"});
       return;
@@ -43,7 +44,9 @@ class Dynamic final : public Policy {
   }
 
   void drop_expired(uint64_t now_ns, std::vector<Dropped>* dropped) override {
+    const size_t before = line_.size();
     if (line_.expiry_ns() <= now_ns && line_.expire(now_ns, dropped)) start_over();
+    held_back_ -= std::min<uint64_t>(held_back_, before - line_.size());  // they were there
   }
 
   void next_batch(InstanceId /*idle*/, uint64_t now_ns, std::vector<Member>* batch) override {

@@ -1,4 +1,4 @@
-// What policies share: the intrusive queue, and what a policy without sequences says of one.
+// What policies share: the intrusive queue, the end, and what a policy without sequences says of one.
 #include "sched/policy.h"
 
 namespace pyserver::sched {
@@ -24,6 +24,15 @@ void Policy::requeue(Request* request, uint64_t /*now_ns*/, std::vector<Dropped>
   dropped->push_back({request, base::Code::kInternal,
                       "the model asked to run the request again, which only a model with "
                       "iterative sequences may do"});
+}
+
+bool Policy::too_late(Request* request, std::vector<Dropped>* dropped) const {
+  if (!stopping_ || request->begun) return false;
+  dropped->push_back({request, base::Code::kUnavailable,
+                      "Server is stopping, scheduler for model has stopped accepting new inference "
+                      "requests",
+                      false});
+  return true;
 }
 
 }  // namespace pyserver::sched

@@ -29,6 +29,7 @@ struct Request {
       0;  // shm::kSequenceStart, kSequenceEnd; a policy for iterative sequences may change them
   bool queued = false;      // written by the policy only
   bool delayed = false;     // the policy's: timed out under action DELAY
+  bool begun = false;       // part of something that is under way: taken even after stop()
   uint64_t signature = 0;   // only equal signatures may share a batch
   uint64_t enqueue_ns = 0;  // written by the policy
   uint64_t timeout_us = 0;  // the request's own; 0: none
@@ -149,8 +150,13 @@ class Policy {
   // A batch for one idle instance says nothing about the others: each is asked.
   virtual bool binds_instances() const { return false; }
   virtual size_t live_sequences() const { return 0; }
-  // The server is stopping: nothing new, but sequences that run may be finished.
-  virtual void stop() {}
+  // The server is stopping: nothing new is taken, but sequences that run may be finished.
+  void stop() { stopping_ = true; }
+  // Whether the request comes after that; then it was dropped.
+  bool too_late(Request* request, std::vector<Dropped>* dropped) const;
+
+ private:
+  bool stopping_ = false;
 };
 
 std::unique_ptr<Policy> make_direct(const PolicySettings& settings);

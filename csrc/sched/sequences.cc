@@ -27,8 +27,9 @@ Sequences::Sequences(const PolicySettings& settings, uint32_t slots)
 
 // --- arrivals ---
 
-bool Sequences::refuse(const Request& request, const Sequence* known, std::vector<Dropped>* dropped,
-                       Request* refused) const {
+bool Sequences::refuse(Request* refused, const Sequence* known,
+                       std::vector<Dropped>* dropped) const {
+  const Request& request = *refused;
   const auto say = [&](base::Code code, std::string message) {
     dropped->push_back({refused, code, std::move(message), false});
     return true;
@@ -47,18 +48,13 @@ bool Sequences::refuse(const Request& request, const Sequence* known, std::vecto
                    settings_.model +
                    "' must specify the START flag on the first request of the sequence");
   }
-  if (stopping_ && (known == nullptr || start)) {
-    return say(base::Code::kUnavailable,
-               "Server is stopping, scheduler for model has stopped accepting new inference "
-               "requests");
-  }
-  return false;
+  return (known == nullptr || start) && too_late(refused, dropped);
 }
 
 void Sequences::add(Request* request, uint64_t now_ns, std::vector<Dropped>* dropped) {
   request->enqueue_ns = now_ns;
   Sequence* sequence = find(*request);
-  if (refuse(*request, sequence, dropped, request)) return;
+  if (refuse(request, sequence, dropped)) return;
   if (!has_id(*request)) request->flags |= shm::kSequenceStart;  // iterative: its own sequence
   if (sequence == nullptr) sequence = open(*request, now_ns);
   request->sequence = sequence;

@@ -67,7 +67,6 @@ class Sequences : public Policy {
   Request* any() const override { return busy_.front ? busy_.front->first() : nullptr; }
   bool binds_instances() const override { return true; }
   size_t live_sequences() const override { return live_; }
-  void stop() override { stopping_ = true; }
 
  protected:
   struct Slot {
@@ -103,8 +102,7 @@ class Sequences : public Policy {
     Sequence* back = nullptr;
   };
 
-  bool refuse(const Request& request, const Sequence* known, std::vector<Dropped>* dropped,
-              Request* refused) const;
+  bool refuse(Request* refused, const Sequence* known, std::vector<Dropped>* dropped) const;
   Sequence* find(const Request& request) const;
   Sequence* open(const Request& request, uint64_t now_ns);
   void unmap(Sequence* sequence);
@@ -132,7 +130,6 @@ class Sequences : public Policy {
   Links idle_;  // the longest idle first
   size_t queued_ = 0;
   size_t live_ = 0;
-  bool stopping_ = false;
   bool held_back_;
 };
 

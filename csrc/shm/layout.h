@@ -179,9 +179,9 @@ struct BatchHead {
 struct Execute {
   Kind kind = Kind::kExecute;
   uint8_t flags = 0;
-  uint16_t reserved = 0;
-  uint32_t submitter = 0;  // peer whose region holds the table
-  uint64_t ticket = 0;     // core's number
+  uint16_t max_unread = 0;  // responses that may wait to be read; 0: as many as the instance allows
+  uint32_t submitter = 0;   // peer whose region holds the table
+  uint64_t ticket = 0;      // core's number
   uint64_t table_offset = 0;
   uint32_t table_bytes = 0;
   uint32_t batch_size = 0;

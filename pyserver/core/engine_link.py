@@ -27,6 +27,7 @@ class Engine(Protocol):
     def add_model(self, handle: int, settings: Mapping[str, Any]) -> None: ...
     def announce(self, entry: str) -> None: ...
     def drain_model(self, handle: int) -> None: ...
+    def stop_models(self) -> None: ...
     def abort_model(self, handle: int, message: str) -> None: ...
     def remove_model(self, handle: int) -> None: ...
     def add_instance(self, handle: int, peer: int, index: int = 0) -> None: ...
@@ -58,6 +59,7 @@ class EngineEvents:
         # Hears "cache_ask" and "cache_keep", each with a model's handle and a key, and the data.
         self.on_cache: Callable[..., None] | None = None
         self._warming: dict[int, asyncio.Future[str]] = {}
+        self._quiet = asyncio.Event()
         loop.add_reader(engine.event_fd, self._readable)
 
     def close(self) -> None:
@@ -67,6 +69,11 @@ class EngineEvents:
         """Lets the model take nothing new and waits until all that is in has been answered."""
         self._engine.counters()  # by its return the engine has taken in what was in the rings
         await self._drained(handle, lambda: self._engine.drain_model(handle))
+
+    async def quiet(self) -> None:
+        """Lets all models take nothing new, and waits until no sequence lives any more."""
+        self._engine.stop_models()
+        await self._quiet.wait()
 
     async def abort(self, handle: int, message: str) -> None:
         """Refuses what is queued with the message, and waits for what is running."""
@@ -109,6 +116,8 @@ class EngineEvents:
                 over = self._warming.get(event[1])
                 if over is not None and not over.done():
                     over.set_result(event[2])
+            elif event[0] == "quiet":
+                self._quiet.set()
             elif event[0] == "broken":
                 log.error("peer %d broke the shared-memory protocol: %s", event[1], event[2])
                 self._on_broken(event[1], event[2])

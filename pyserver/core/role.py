@@ -228,10 +228,21 @@ class Core:
             os.close(fd)
         if op == "frontend_exited":
             self.frontends.remove(int(message["index"]), str(message.get("reason", "")))
+        elif op == "exiting":
+            self.spawn_task(self._let_sequences_end())
         elif op == "drain":
             self.spawn_task(self._drain())
         else:
             log.warning("the supervisor said something unknown: '%s'", op)
+
+    async def _let_sequences_end(self) -> None:
+        """Takes nothing new but steps of sequences that live. When none does any more, nothing can
+        come by the streams that clients hold open: frontends end those in which nothing is under
+        way.
+        """
+        self.begin_exit()
+        await self.events.quiet()
+        self.frontends.announce({"op": "end_streams"})
 
     async def _drain(self) -> None:
         """Takes nothing new in; when all is answered and all instances have ended: "drained"."""

@@ -156,6 +156,8 @@ class FrontendLink:
                 self._gateway.apply_model(json.dumps(message))
             case "forget":
                 self._gateway.forget_model(str(message["name"]))
+            case "end_streams":
+                self._gateway.end_streams()
             case "health":
                 self._gateway.set_live(bool(message["live"]))
             case "serve":

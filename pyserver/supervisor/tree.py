@@ -330,6 +330,7 @@ class Tree:
         if self.phase is Phase.STARTING:
             self._stop_all()  # nothing is in flight
             return
+        self._tell_core({"op": "exiting"})
         _log.info("Waiting for in-flight requests to complete.")
         self.phase = Phase.DRAINING_FRONTENDS
         budget_s = self._settings.exit_timeout_secs

@@ -65,6 +65,9 @@ class FakeEngine:
         if self.drains_at_once:
             self.say("drained", handle)
 
+    def stop_models(self) -> None:
+        self.say("quiet", 0)
+
     def abort_model(self, handle: int, message: str) -> None:
         self.aborted.append((handle, message))
         self.say("drained", handle)

@@ -350,6 +350,10 @@ _OLDEST_FIRST = (
     "the oldest come first, and all that fit: the recorded server leaves some candidates for "
     "later, and not the same ones in every run"
 )
+_IN_LINE = (
+    "those that wait are executed in the order in which they came; the recorded server forms a "
+    "batch ahead and lets a later request of the same shape into it, past one of another shape"
+)
 _CANCELLED = "a cancelled request ends its sequence, and all of it is told at once"
 _SEQUENCES = {
     "oldest: sequences share a batch": Differing(
@@ -399,6 +403,17 @@ _SEQUENCES = {
     ),
     "oldest: delay, and it does not fill": Differing(
         _OLDEST_FIRST, {("batches", "candidates_late"): [_at_once(1, 2)]}, varies=True
+    ),
+    "oldest: unequal shapes do not share a batch": Differing(
+        _IN_LINE,
+        {
+            ("batches", "candidates_4"): [
+                _HOLD,
+                [{**_controlled("2 at once", 2), "X": [[1, 1]]}],
+                _at_once(3),
+                [{**_END, "X": [[1, 1]]}],
+            ]
+        },
     ),
     "oldest: cancelled while it waits": Differing(
         f"{_CANCELLED} (spec 5.3); the recorded server executes it and goes on",
@@ -450,6 +465,10 @@ _CACHE = {
             ("batches", "cached"): [
                 [{"id": "fail", "X": [[120]]}],
                 [{"id": "b", "X": [[120]]}],
+            ],
+            (*_SAID, "execution_count"): "2",
+            (*_SAID, "batch_stats"): [
+                {"batch_size": "1", **{name: {"count": "2"} for name in _COUNTS}}
             ],
             (*_SAID, "inference_stats", "success"): {"count": "2"},
             (*_SAID, "inference_stats", "fail"): {"count": "1"},
@@ -505,6 +524,28 @@ _CACHE = {
     ),
 }
 
+_FAILURES = (
+    "spec 1.14: what failed counts as failed only; the recorded Python backend counts a response "
+    "that is an error as a success"
+)
+
+
+def _counted(at: tuple[str | int, ...], rows: int, successes: int, failures: int) -> dict[Any, Any]:
+    stats = (*at, "inference_stats")
+    return {
+        (*at, "inference_count"): str(rows),
+        (*stats, "fail"): {"count": str(failures)},
+        **{(*stats, name): {"count": str(successes)} for name in ("success", "queue", *_COUNTS)},
+    }
+
+
+_COUNTED_FAILURES = {
+    "statistics: dynamic batches": Differing(_FAILURES, _counted(_SAID, 8, 5, 2)),
+    "ensemble: statistics": Differing(
+        _FAILURES, _counted(("notes", 1, "said", 0), rows=6, successes=4, failures=1)
+    ),
+}
+
 DIFFERING: dict[str, Differing] = {
     **_WARM_UPS,
     **_IDS,
@@ -516,4 +557,5 @@ DIFFERING: dict[str, Differing] = {
     **_QUEUES,
     **_SEQUENCES,
     **_CACHE,
+    **_COUNTED_FAILURES,
 }

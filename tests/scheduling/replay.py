@@ -1,8 +1,7 @@
 """pyserver schedules as the real Triton does: the same answers, the same batches, the same errors,
 in every scenario, but for the differences that are listed with their reasons in differing.py.
 
-Run by hand (`python -m pytest tests/scheduling/replay.py`), not by `make test`: some of ensembles
-find differences that are yet to be mended.
+Run by hand.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ class Call {
   virtual void drained(size_t bytes) { static_cast<void>(bytes); }
   // A part of a message has come and takes memory; the client is to send the rest.
   virtual bool waits_for_bytes() const { return false; }
+  // No further request will be taken: the call ends when all that have come are answered.
+  virtual void end_when_idle() {}
   // Nobody hears an answer any more: it is complete, or the client, or the connection has gone.
   virtual void closed() = 0;
 };

@@ -194,10 +194,20 @@ void InferStream::all_received() {
   check_end();
 }
 
+void InferStream::end_when_idle() {
+  server_exits_ = true;
+  check_end();
+}
+
 void InferStream::check_end() {
-  if (over_ || !input_ended_ || !turns_.empty() || !running_.empty()) return;
+  if (over_ || !turns_.empty() || !running_.empty()) return;
+  if (!input_ended_ && (!server_exits_ || inside_message())) return;
   over_ = true;
-  stream()->finish(StatusCode::kOk, {});
+  if (input_ended_) {
+    stream()->finish(StatusCode::kOk, {});
+  } else {
+    stream()->finish(StatusCode::kUnavailable, "Server exiting");
+  }
 }
 
 void InferStream::abandon_all() {

@@ -18,6 +18,7 @@ class InferStream final : public InferCall, private InferOwner {
  public:
   InferStream(Stream* stream, InferRequests* requests);
   void drained(size_t bytes) override;
+  void end_when_idle() override;
   void closed() override;
 
  private:
@@ -52,6 +53,7 @@ class InferStream final : public InferCall, private InferOwner {
 
   const bool strict_;  // the first error ends the call
   bool input_ended_ = false;
+  bool server_exits_ = false;
   bool over_ = false;
   std::deque<Turn> turns_;  // requests of models that are not decoupled, in order
   std::unordered_map<InferRequest*, InferRef> running_;  // of decoupled models

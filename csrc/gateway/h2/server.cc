@@ -45,7 +45,7 @@ void Server::end_overdue(uint64_t now_ns) {
 }
 
 void Server::route(Stream* stream) {
-  if (host_->draining) {
+  if (host_->draining || ends_streams_) {
     stream->finish(StatusCode::kUnavailable,
                    "GRPC server is shutting down and has stopped accepting new requests.");
     return;
@@ -99,6 +99,11 @@ void Server::on_core_lost() {
 
 void Server::drain() {
   sessions_.for_each([](Session* session) { session->drain(); });
+}
+
+void Server::end_streams() {
+  ends_streams_ = true;
+  sessions_.for_each([](Session* session) { session->end_streams(); });
 }
 
 void Server::sweep(uint32_t now_s) {

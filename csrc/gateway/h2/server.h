@@ -39,6 +39,7 @@ class Server final : public SessionHost {
   void on_record(const shm::Record& record) { requests_.on_record(record); }
   void on_core_lost();
   void drain();
+  void end_streams();
   void sweep(uint32_t now_s);
   // Ends the calls whose clients have set a deadline that has passed.
   void end_overdue(uint64_t now_ns);
@@ -68,6 +69,7 @@ class Server final : public SessionHost {
   InferRequests requests_;
   ProxyService proxy_;
   bool serving_ = false;
+  bool ends_streams_ = false;
   OwnedList<Session> sessions_;
   std::set<std::pair<uint64_t, Stream*>> deadlines_;
   std::vector<std::unique_ptr<Session>> buried_;

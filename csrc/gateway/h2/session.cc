@@ -174,6 +174,13 @@ void Session::drain() {
   want_flush();
 }
 
+void Session::end_streams() {
+  // Whatever ends is taken off the list later, when its end is on the wire.
+  for (const auto& stream : streams_) {
+    if (stream->call != nullptr && !stream->finished()) stream->call->end_when_idle();
+  }
+}
+
 void Session::sweep(uint32_t now_s) {
   const GrpcSettings& limits = host()->settings.grpc;
   sweep_writes(now_s);

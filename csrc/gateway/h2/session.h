@@ -35,6 +35,7 @@ class Session final : public Transport {
   void start(std::span<const uint8_t> received);
   // No new streams; the connection ends with the last one.
   void drain();
+  void end_streams();
   void sweep(uint32_t now_s);
   // The client's deadline has passed.
   void overdue(Stream* stream);

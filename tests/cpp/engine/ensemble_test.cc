@@ -1,167 +1,8 @@
 // Ensembles in the engine: chains, diamonds, pruning, errors, deaths, cancellation, decoupled steps; nothing stays behind.
-#include "engine/harness.h"
+#include "engine/ensemble_harness.h"
 
 namespace pyserver::engine {
 namespace {
-
-constexpr uint32_t kEnsemble = 100;
-
-class EnsembleTest : public EngineTest {
- protected:
-  // A model X -> Y (FP32, any length, no batches) under the handle, which is in its name too.
-  std::unique_ptr<FakePeer> member(uint32_t handle, bool decoupled = false) {
-    add_model(handle, "direct");
-    announce("m" + std::to_string(handle), handle, R"([{"name":"X","datatype":"FP32","dims":[-1]},
-        {"name":"W","datatype":"FP32","dims":[-1],"optional":true}])",
-             R"([{"name":"Y","datatype":"FP32","dims":[-1]}])", decoupled);
-    auto instance = join(PeerKind::kInstance);
-    EXPECT_TRUE(engine_->add_instance(handle, instance->id, 1).ok());
-    return instance;
-  }
-
-  void announce(const std::string& name, uint32_t handle, const std::string& inputs,
-                const std::string& outputs, bool decoupled) {
-    const std::string text =
-        R"({"op":"model","name":")" + name +
-        R"(","versions":[{"version":1,"state":"READY","handle":)" + std::to_string(handle) +
-        R"(,"spec":{"max_batch_size":0,"decoupled":)" + (decoupled ? "true" : "false") +
-        R"(,"inputs":)" + inputs + R"(,"outputs":)" + outputs + R"(,"sequence":null}}]})";
-    ASSERT_TRUE(engine_->announce(text).ok());
-  }
-
-  // Tensor 0 is the input IN, the last `outputs` are outputs and named O0, O1, ...
-  void add_ensemble(uint32_t handle, size_t tensors, size_t outputs,
-                    std::vector<EnsembleStep> steps, bool decoupled = false,
-                    uint64_t max_inflight = 0) {
-    ModelSettings settings;
-    settings.name = "e" + std::to_string(handle);
-    settings.ensemble.emplace();
-    settings.ensemble->tensors.push_back("IN");
-    settings.ensemble->max_inflight_requests = max_inflight;
-    std::string specs;
-    for (size_t tensor = 1; tensor < tensors; ++tensor) {
-      const bool output = tensor >= tensors - outputs;
-      const std::string name =
-          (output ? "O" : "t") + std::to_string(output ? tensor - (tensors - outputs) : tensor);
-      settings.ensemble->tensors.push_back(name);
-      if (output) {
-        specs += (specs.empty() ? "" : ",") + (R"({"name":")" + name) +
-                 R"(","datatype":"FP32","dims":[-1]})";
-      }
-    }
-    settings.ensemble->steps = std::move(steps);
-    ASSERT_TRUE(engine_->add_model(handle, settings).ok());
-    announce(settings.name, handle, R"([{"name":"IN","datatype":"FP32","dims":[-1]}])",
-             "[" + specs + "]", decoupled);
-  }
-
-  static EnsembleStep step(uint32_t model, uint32_t from, uint32_t to) {
-    return {"m" + std::to_string(model), -1, {{"X", from}}, {{"Y", to}}};
-  }
-
-  void ask(FakePeer& from, uint64_t ticket, std::vector<std::string> outputs = {},
-           uint32_t model = kEnsemble) {
-    shm::RequestBuilder builder;
-    builder.set_request_id("id");
-    const int64_t shape[] = {4};
-    builder.add_input("IN", 0, base::Datatype::kFp32, shape,
-                      {shm::Place::kRegion, from.id, 512 * 1024, 16});
-    for (const std::string& output : outputs) builder.add_output(output, 0);
-    const auto table = builder.finish();
-    const uint64_t offset = ticket * 1024;
-    std::memcpy(from.region.data() + offset, table.data(), table.size());
-    shm::Submit record;
-    record.model = model;
-    record.ticket = ticket;
-    record.table_offset = offset;
-    record.table_bytes = static_cast<uint32_t>(table.size());
-    from.send(record);
-  }
-
-  struct Work {
-    uint64_t batch = 0;
-    uint64_t ticket = 0;
-    std::vector<shm::Location> inputs;
-  };
-
-  Work take_work(FakePeer& instance) {
-    const auto head = instance.expect<shm::BatchHead>(shm::Kind::kBatch);
-    const auto execute = instance.expect<shm::Execute>(shm::Kind::kExecute);
-    EXPECT_EQ(execute.submitter, shm::kCorePeer);
-    shm::RequestView view;
-    EXPECT_TRUE(view.parse({core_region_.data() + execute.table_offset, execute.table_bytes}).ok());
-    EXPECT_EQ(view.request_id(), "id");
-    Work work{head.batch, execute.ticket, {}};
-    for (const shm::TensorEntry& entry : view.inputs())
-      work.inputs.push_back({entry.place, entry.region, entry.offset, entry.byte_size});
-    return work;
-  }
-
-  // Answers with Y at `offset` of the instance's region.
-  void answer(FakePeer& instance, const Work& work, uint64_t offset, uint64_t cookie,
-              uint8_t flags = kFinalReleased) {
-    shm::ResponseBuilder builder;
-    const int64_t shape[] = {4};
-    builder.add_output("Y", 0, base::Datatype::kFp32, shape,
-                       {shm::Place::kRegion, instance.id, offset, 16});
-    write(instance, work, builder, cookie, flags);
-    if ((flags & shm::kFinal) != 0) done(instance, work.batch);
-  }
-
-  void answer_error(FakePeer& instance, const Work& work, const std::string& text) {
-    shm::ResponseBuilder builder;
-    builder.set_message(text);
-    write(instance, work, builder, 9, kFinalReleased | shm::kError);
-    done(instance, work.batch);
-  }
-
-  void answer_empty(FakePeer& instance, const Work& work) {
-    shm::Response response;
-    response.flags = kFinalReleased | shm::kEmpty;
-    response.ticket = work.ticket;
-    instance.send(response);
-    done(instance, work.batch);
-  }
-
-  void write(FakePeer& instance, const Work& work, shm::ResponseBuilder& builder, uint64_t cookie,
-             uint8_t flags) {
-    const auto table = builder.finish();
-    std::memcpy(instance.region.data() + cookie * 1024, table.data(), table.size());
-    shm::Response response;
-    response.flags = flags;
-    response.code = static_cast<uint8_t>(base::Code::kInternal);
-    response.ticket = work.ticket;
-    response.table_offset = cookie * 1024;
-    response.table_bytes = static_cast<uint32_t>(table.size());
-    response.cookie = cookie;
-    instance.send(response);
-  }
-
-  std::vector<std::string> outputs_of(const shm::Reply& reply) {
-    shm::ResponseView view;
-    EXPECT_EQ(reply.owner, shm::kCorePeer);
-    EXPECT_TRUE(view.parse({core_region_.data() + reply.table_offset, reply.table_bytes}).ok());
-    std::vector<std::string> names;
-    for (const shm::TensorEntry& entry : view.outputs()) {
-      names.push_back(std::string(view.text(entry.name)) + "@" + std::to_string(entry.region) +
-                      "+" + std::to_string(entry.offset));
-    }
-    return names;
-  }
-
-  static std::string at(const char* name, const FakePeer& peer, uint64_t offset) {
-    return std::string(name) + "@" + std::to_string(peer.id) + "+" + std::to_string(offset);
-  }
-
-  void finish(FakePeer& frontend, uint64_t lease) {
-    give_back(frontend, lease);
-    turn();
-    expect_nothing_left();
-    EXPECT_EQ(engine_->counters().live_runs, 0u);
-    EXPECT_EQ(engine_->counters().ensemble_copied_bytes, 0u);
-    EXPECT_EQ(engine_->counters().violations, 0u);
-  }
-};
 
 TEST_F(EnsembleTest, AChainPassesPlacesOnAndGivesThemBackWhenNobodyReadsThem) {
   const auto frontend = join(PeerKind::kFrontend);
@@ -255,7 +96,7 @@ TEST_F(EnsembleTest, AFailingStepEndsTheRequestAndTheOthersAreCancelled) {
   EXPECT_EQ(first->expect<shm::Returned>(shm::Kind::kReturned).cookie, 2u);
   EXPECT_EQ(frontend->expect<shm::Released>(shm::Kind::kReleased).ticket, 1u);
   finish(*frontend, reply.lease);
-  EXPECT_EQ(engine_->find_model(kEnsemble)->statistics.fail.count, 1u);
+  EXPECT_EQ(engine_->find_model(kEnsemble)->statistics.fail.count, 2u) << "as in Triton";
 }
 
 TEST_F(EnsembleTest, AnInstancesDeathEndsTheRequest) {
@@ -362,46 +203,6 @@ TEST_F(EnsembleTest, EachAnswerOfADecoupledStepIsAnAnswerOfTheEnsemble) {
   turn();
   expect_nothing_left();
   EXPECT_EQ(engine_->counters().live_runs, 0u);
-}
-
-TEST_F(EnsembleTest, AStepWithoutItsOutputIsADeadlock) {
-  const auto frontend = join(PeerKind::kFrontend);
-  const auto first = member(1);
-  const auto second = member(2);
-  add_ensemble(kEnsemble, 3, 1, {step(1, 0, 1), step(2, 1, 2)});
-  ask(*frontend, 1);
-  turn();
-  answer_empty(*first, take_work(*first));
-  turn();
-  const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
-  EXPECT_EQ(message_of(reply),
-            "in ensemble 'e100', unexpected deadlock, at least one output is not set while no more "
-            "ensemble steps can be made");
-  finish(*frontend, reply.lease);
-}
-
-TEST_F(EnsembleTest, NoMoreRequestsOfAStepThanAllowedAreUnderWay) {
-  const auto frontend = join(PeerKind::kFrontend);
-  const auto first = member(1);
-  add_ensemble(kEnsemble, 2, 1, {step(1, 0, 1)}, false, 1);
-  ask(*frontend, 1);
-  ask(*frontend, 2);
-  ask(*frontend, 3);
-  turn();
-  EXPECT_EQ(engine_->counters().queued_requests, 0u);
-  Work work = take_work(*first);
-  for (uint64_t ticket = 1; ticket <= 3; ++ticket) {
-    answer(*first, work, 0, 2);
-    turn();
-    const auto reply = frontend->expect<shm::Reply>(shm::Kind::kReply);
-    EXPECT_EQ(reply.ticket, ticket);
-    frontend->expect<shm::Released>(shm::Kind::kReleased);
-    if (ticket < 3) work = take_work(*first);
-    give_back(*frontend, reply.lease);
-    turn();
-    first->expect<shm::Returned>(shm::Kind::kReturned);
-  }
-  expect_nothing_left();
 }
 
 TEST_F(EnsembleTest, MemoryThatAResponseRefersToOutlivesItsMaker) {

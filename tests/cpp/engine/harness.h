@@ -46,7 +46,10 @@ struct FakePeer {
 
 class EngineTest : public testing::Test {
  protected:
-  EngineTest() {
+  EngineTest() { start_again(); }
+
+  // A new engine, without peers or models.
+  void start_again() {
     base::UniqueFd fd;
     EXPECT_TRUE(shm::make_memfd("core", kRegionBytes, &fd).ok());
     shm::Mapping own;

@@ -205,6 +205,34 @@ TEST_F(GrpcTest, a_drained_connection_ends_with_its_last_answer) {
   EXPECT_TRUE(client.client().ended);
 }
 
+TEST_F(GrpcTest, streams_end_with_the_server_when_nothing_is_under_way_in_them) {
+  core->on_submit = nullptr;
+  H2Client client(connect());
+  const int32_t idle = client.open(kStream);
+  const int32_t busy = client.open(kStream);
+  client.write(busy, framed(infer_message(kData)));
+  const int32_t half_closed = client.open(kStream);
+  client.write(half_closed, framed(infer_message(kData)), true);
+  go(&client);
+  ASSERT_EQ(core->submits.size(), 2u);
+  bool drained = false;
+  gateway->drain([&drained] { drained = true; });
+  go(&client);
+  EXPECT_FALSE(client.answers[idle].closed);
+  gateway->end_streams();
+  go(&client);
+  EXPECT_EQ(client.answers[idle].status(), "14");
+  EXPECT_FALSE(client.answers[busy].closed);
+  for (const shm::Submit& submit : core->submits) core->answer(submit);
+  go(&client);
+  EXPECT_EQ(client.answers[busy].status(), "14");
+  EXPECT_FALSE(client.answers[busy].data.empty());
+  EXPECT_EQ(client.answers[half_closed].status(), "0");
+  gateway->sweep_at(gateway->now_s + 1);
+  go(&client);
+  EXPECT_TRUE(drained);
+}
+
 TEST_F(GrpcTest, an_overdue_call_ends_and_is_cancelled) {
   core->on_submit = nullptr;
   H2Client client(connect());

@@ -196,6 +196,25 @@ TEST_F(ExecutorTest, many_responses_and_an_empty_final_one) {
   EXPECT_FALSE(take());
 }
 
+TEST_F(ExecutorTest, a_request_may_be_allowed_few_unread_responses) {
+  shm::Execute few = float_request(9, {1});
+  few.max_unread = 2;
+  send_batch(1, {few, float_request(10, {1})});
+  Batch batch;
+  ASSERT_EQ(executor_->next_batch(0, &batch), Wait::kBatch);
+  shm::ResponseBuilder table;
+  for (int count = 0; count < 2; ++count) {
+    EXPECT_FALSE(link().crowded(*batch.requests[0]));
+    link().respond(*batch.requests[0], table.finish(), {}, false);
+    link().respond(*batch.requests[1], table.finish(), {}, false);
+  }
+  link().flush();
+  EXPECT_TRUE(link().crowded(*batch.requests[0]));
+  EXPECT_FALSE(link().crowded(*batch.requests[1]));
+  link().returned(take_response().cookie);
+  EXPECT_FALSE(link().crowded(*batch.requests[0]));
+}
+
 TEST_F(ExecutorTest, a_dropped_request_is_answered) {
   send_batch(1, {float_request(9, {1})});
   Batch batch;

@@ -317,6 +317,26 @@ TEST_P(PolicyContract, HoldsInAnyWorld) {
   }
 }
 
+TEST_P(PolicyContract, AfterStopTakesNothingThatIsNew) {
+  const std::unique_ptr<Policy> policy = GetParam().make(settings());
+  policy->stop();
+  Request requests[2];
+  std::vector<Dropped> dropped;
+  for (Request& request : requests) {
+    request.correlation_id = 1;
+    request.flags = shm::kSequenceStart;
+  }
+  requests[1].begun = true;
+  for (Request& request : requests) policy->add(&request, 1, &dropped);
+  ASSERT_EQ(dropped.size(), 1u);
+  EXPECT_EQ(dropped[0].request, &requests[0]);
+  EXPECT_EQ(dropped[0].code, base::Code::kUnavailable);
+  EXPECT_FALSE(dropped[0].prefixed);
+  EXPECT_EQ(dropped[0].message,
+            "Server is stopping, scheduler for model has stopped accepting new inference requests");
+  EXPECT_EQ(policy->queued(), 1u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Registry, PolicyContract, testing::ValuesIn(kPolicies),
                          [](const auto& info) { return std::string(info.param.name); });
 

@@ -91,6 +91,9 @@ class Core:
     def on_frontend_exited(self, message: dict, fds: list[int]) -> None:
         print(f"frontend_exited {message['index']} {message['reason']}", flush=True)
 
+    def on_exiting(self, message: dict, fds: list[int]) -> None:
+        pass
+
     def on_drain(self, message: dict, fds: list[int]) -> None:
         if self.mode != "hang":
             self.supervisor.send({"op": "drained"})
