@@ -58,11 +58,6 @@ class _Triton(Triton):
     def environment(self) -> Mapping[str, str]:
         return {**super().environment(), **self._setup.environment}
 
-    def command(self, *arguments: object) -> list[str]:
-        made = super().command(*arguments)  # type: ignore[arg-type]
-        caches = Path(made[0]).parent.parent / "caches"
-        return [*made, f"--cache-directory={caches}"]
-
 
 class SchedulingServers:
     """Servers by name, with their drivers; each is started when it is first asked for."""

@@ -1,7 +1,5 @@
 """pyserver schedules as the real Triton does: the same answers, the same batches, the same errors,
 in every scenario, but for the differences that are listed with their reasons in differing.py.
-
-Run by hand.
 """
 
 from __future__ import annotations

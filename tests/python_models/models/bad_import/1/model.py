@@ -1,0 +1,3 @@
+"""A model that cannot be loaded."""
+
+import numpyy

@@ -1,0 +1,5 @@
+"""A model that cannot be loaded."""
+
+
+class Model:
+    pass

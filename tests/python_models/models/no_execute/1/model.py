@@ -1,0 +1,6 @@
+"""A model that cannot be loaded."""
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        pass
