@@ -68,6 +68,7 @@ class Engine:
 # --- gateway.cc ---
 
 def end_with_parent(name: str, parent: int) -> bool: ...
+def line_buffer_stdout() -> None: ...
 
 class TlsContext:
     def __init__(

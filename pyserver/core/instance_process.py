@@ -18,10 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyserver.control.channel import AsyncControlSocket, Message
+from pyserver.core.instance_output import InstanceOutput
 from pyserver.core.supervisor_link import ProcessEnd, SupervisorLink
 from pyserver.errors import InternalError, make_error
 
 log = logging.getLogger(__name__)
+_model_log = logging.getLogger("pyserver.model")
 
 # After its control socket closed, the supervisor tells within this time how the process ended.
 _CAUSE_WITHIN_S = 2.0
@@ -55,7 +57,10 @@ class InstanceProcess:
         self._answer: tuple[str, asyncio.Future[Message]] | None = None
         self._regions: dict[int, asyncio.Future[None]] = {}
         self._ended = loop.create_future()
-        self._spawned = link.spawn(name)
+        self.label = f"model '{name}'"  # how the log names it; more exact once it has instances
+        self._output = InstanceOutput(loop, lambda line: log.info("%s: %s", self.label, line))
+        self._spawned = link.spawn(name, output_fd=self._output.write_fd)
+        self._output.passed_on()
         self._control = AsyncControlSocket(
             self._spawned.control_fd,
             loop,
@@ -93,6 +98,10 @@ class InstanceProcess:
     async def load(self, config: str) -> None:
         """Loads the model with its final config (protobuf JSON) and begins to take batches."""
         await self._ask({"op": "load", "config": config}, "loaded")
+
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is now: it need not send us what nobody wants to read."""
+        self._control.send({"op": "verbosity", "level": level})
 
     def introduce_region(self, peer: int, fd: int) -> asyncio.Future[None]:
         confirmed = self._loop.create_future()
@@ -145,7 +154,9 @@ class InstanceProcess:
         for fd in fds:
             os.close(fd)
         op = message["op"]
-        if op == "region_ok":
+        if op == "log":
+            self._log(message)
+        elif op == "region_ok":
             confirmed = self._regions.pop(int(message.get("peer", -1)), None)
             if confirmed is not None and not confirmed.done():
                 confirmed.set_result(None)
@@ -159,6 +170,25 @@ class InstanceProcess:
         elif op == self._answer[0]:
             self._answer[1].set_result(message)
 
+    def _log(self, message: Message) -> None:
+        """A record of its own log, with its process and its place in the source."""
+        level = int(message.get("level", logging.INFO))
+        if not _model_log.isEnabledFor(level):
+            return
+        record = _model_log.makeRecord(
+            _model_log.name,
+            level,
+            str(message.get("file", "")),
+            int(message.get("line", 0)),
+            "%s",
+            (str(message.get("text", "")),),
+            None,
+            extra={"role": "instance"},
+        )
+        record.process = self.pid
+        record.created = float(message.get("created", record.created))
+        _model_log.handle(record)
+
     def _control_closed(self) -> None:
         # How it ended is the supervisor's to tell; a process that closed its socket is useless.
         self._loop.call_later(_CAUSE_WITHIN_S, self._end_silently)
@@ -169,7 +199,9 @@ class InstanceProcess:
 
     def _process_ended(self, end: ProcessEnd) -> None:
         self.end = end
+        self._control.drain()  # its last words
         self._control.close()
+        self._output.finish()
         for confirmed in self._regions.values():
             if not confirmed.done():
                 confirmed.set_result(None)

@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyserver.core.dependents import Dependents
@@ -193,6 +194,14 @@ class ModelLoader:
     def broken_peer(self, peer: int) -> None:
         """A peer broke the shared-memory protocol; if it is an instance, its process is ended."""
         any(served.broken_peer(peer) for served in self._served.values())
+
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is from now on, for all instances."""
+        settings = replace(self._context.settings, log_verbose=level)
+        self._context = replace(self._context, settings=settings)
+        for served in self._served.values():
+            if isinstance(served, ServedVersion):
+                served.set_verbosity(level)
 
     def _serves(self, source: ModelSource) -> bool:
         in_use = self._in_use.get(source.name)

@@ -238,6 +238,17 @@ class ServedVersion:
             for instance in slot.instances
         ]
 
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is from now on, for all processes."""
+        if "settings" in self._model:
+            self._model["settings"]["log_verbose"] = level
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.set_verbosity(level)
+
+    def _who(self, slot: _Slot) -> str:
+        return f"instance '{slot.name}' of model '{self.name}' version {self.version}"
+
     @property
     def warming_up(self) -> bool:
         return any(slot.warming for slot in self._slots)
@@ -312,6 +323,7 @@ class ServedVersion:
             for fd in fds[:3]:
                 os.close(fd)
         slot.joined = True
+        process.label = self._who(slot)
         return regions
 
     def _leave(self, slot: _Slot, message: str) -> None:
@@ -328,7 +340,7 @@ class ServedVersion:
         slot = next((one for one in self._slots if one.process is process), None)
         if slot is None:
             return  # it died before it had a place: whoever asked it something is told
-        text = f"instance '{slot.name}' of model '{self.name}' version {self.version} {process.end}"
+        text = f"{self._who(slot)} {process.end}"
         log.error("%s", text)
         slot.last_end = str(process.end)
         self._leave(slot, f"{text} while it executed the request")
@@ -367,7 +379,7 @@ class ServedVersion:
         began_s = time.monotonic()
         process = slot.process = self.open_process()
         slot.restart_count += 1
-        who = f"instance '{slot.name}' of model '{self.name}' version {self.version}"
+        who = self._who(slot)
         try:
             await self._fill(slot, prepare=True)
         except asyncio.CancelledError:

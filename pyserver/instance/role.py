@@ -36,6 +36,7 @@ from pyserver.errors import InternalError, NotFoundError, ServerError
 from pyserver.instance.controls import control_tensors
 from pyserver.instance.process import set_name
 from pyserver.instance.states import state_tensors
+from pyserver.observe.log import set_verbosity
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +107,11 @@ class InstanceRole:
         if op == "region":
             self._regions.add(message["peer"], fds[0])
             _close(fds)
-            self._send({"op": "region_ok", "peer": message["peer"]})
+            self.send({"op": "region_ok", "peer": message["peer"]})
         elif op == "retire":
             self._regions.retire(message["peer"])
+        elif op == "verbosity":
+            set_verbosity(int(message["level"]))
         else:
             if op == "stop":
                 self._stop_executors()
@@ -119,7 +122,8 @@ class InstanceRole:
         for running in list(self._running):
             running.executor.stop()
 
-    def _send(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
+        """To core; from any thread."""
         with self._send_lock:
             self._control.send(message)
 
@@ -146,13 +150,13 @@ class InstanceRole:
         try:
             answer = work()
         except ServerError as error:
-            self._send({"op": "failed", "message": str(error), "code": error.code})
+            self.send({"op": "failed", "message": str(error), "code": error.code})
         except Exception as error:  # a bug of ours or of a framework: core must know at once
             log.exception("loading failed")
             text = f"{type(error).__name__}: {error}"
-            self._send({"op": "failed", "message": text, "code": InternalError.code})
+            self.send({"op": "failed", "message": text, "code": InternalError.code})
         else:
-            self._send(answer)
+            self.send(answer)
             return True
         return False
 
@@ -161,6 +165,7 @@ class InstanceRole:
         set_name(f"ps-{model.name}")
         settings = message.get("settings") or {}
         self._max_unread = int(settings.get("grpc_max_response_pool_size", 0))
+        set_verbosity(int(settings.get("log_verbose", 0)))
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
