@@ -72,6 +72,7 @@ class PyExecutor {
     executor->link()->limit_unread(max_unread);
     auto context = std::make_shared<InstanceContext>();
     context->executor = std::move(executor);
+    make_tensors_in(context->executor->link()->memory());
     context->instance_name = instance_name;
     context->outputs = outputs;
     context->sorted_outputs = outputs;
