@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pyserver._core import TritonModelException
+from pyserver.backends.interface import Server
 from pyserver.errors import ServerError
 
 NOBODY: Final = "Cannot communicate with parent service"
-
-
-class Server(Protocol):
-    """The way to core. Both may be called from any thread."""
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Says something that has no answer."""
-
-    def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        """Waits for the answer; raises the ServerError that core answers with."""
 
 
 class Connection:

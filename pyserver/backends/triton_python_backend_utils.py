@@ -11,7 +11,7 @@ import logging
 import struct
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,9 @@ class LogLevel(enum.IntEnum):
     VERBOSE = logging.DEBUG
 
 
+_Level: TypeAlias = LogLevel
+
+
 class Logger:
     """Writes to the server's log, with the caller's file and line."""
 
@@ -123,7 +126,7 @@ class Logger:
     _log: Final = logging.getLogger("pyserver.model")
 
     @classmethod
-    def log(cls, message: str, level: LogLevel = LogLevel.INFO) -> None:
+    def log(cls, message: str, level: _Level = LogLevel.INFO) -> None:
         """Verbose messages are seen with --log-verbose=1 or more."""
         if not isinstance(level, LogLevel):
             raise TypeError(f"level must be a LogLevel, found type {type(level)}")

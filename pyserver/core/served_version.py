@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyserver.control.channel import Message
 from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
 from pyserver.core.engine_link import Engine, EngineEvents
+from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
@@ -81,6 +83,7 @@ class Environment:
     link: SupervisorLink
     region_bytes: int
     stop_timeout_s: float
+    calls: InstanceCalls
     cache_seed: int | None = None  # of the response cache's keys; None: this server has none
     remote_cache: RemoteCache | None = None
 
@@ -138,12 +141,15 @@ class ServedVersion:
 
     def open_process(self) -> InstanceProcess:
         """Starts a process, which will become the first slot's."""
-        return InstanceProcess(
+        process = InstanceProcess(
             self._env.link,
             self._env.loop,
             f"{self.name}:{self.version}",
             on_death=self._died,
+            on_request=self._requested,
         )
+        process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
+        return process
 
     async def start(
         self,
@@ -249,6 +255,11 @@ class ServedVersion:
     def _who(self, slot: _Slot) -> str:
         return f"instance '{slot.name}' of model '{self.name}' version {self.version}"
 
+    async def is_ready(self) -> bool:
+        """What the models of all instances say of themselves; they are asked at once."""
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        return all(await asyncio.gather(*(one.is_ready() for one in processes)))
+
     @property
     def warming_up(self) -> bool:
         return any(slot.warming for slot in self._slots)
@@ -335,6 +346,10 @@ class ServedVersion:
             self._env.directory.leave(Side.INSTANCE, slot.process)
         slot.joined = False
         slot.process = None
+
+    def _requested(self, process: InstanceProcess, message: Message, fds: list[int]) -> None:
+        slot = next((one for one in self._slots if one.process is process), None)
+        self._env.calls.heard(self.name, slot is None or slot.filling, process, message, fds)
 
     def _died(self, process: InstanceProcess) -> None:
         slot = next((one for one in self._slots if one.process is process), None)

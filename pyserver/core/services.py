@@ -17,7 +17,9 @@ def make_operations(core: Core) -> Operations:
         core,
         core.registry,
         core.loader,
-        Sources(core.sources.scan, core.engine.statistics, core.counters),
+        Sources(
+            core.sources.scan, core.engine.statistics, core.counters, core.loader.running.is_ready
+        ),
     )
 
 
