@@ -69,10 +69,6 @@ class ModelLoader:
         self.load_failures: dict[str, str] = {}
         self._dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
 
-    @property
-    def served(self) -> list[Served]:
-        return list(self.running.values())
-
     def never_loaded(self) -> dict[str, str]:
         """Models that did not get as far as having versions, and why."""
         failures = self.poll_failures | self.load_failures

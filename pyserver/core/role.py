@@ -180,7 +180,7 @@ class Core:
     def summary(self, duplicates: list[str]) -> dict[str, Any]:
         """For the start-up table: what is loaded, what is not and why, and memory."""
         instances = {
-            (served.name, served.version): len(served.instances()) for served in self.loader.served
+            (served.name, served.version): len(served.instances()) for served in self.loader.running.values()
         }
         lines = [IndexEntry(one.name, one.version, one.state, one.reason) for one in self.registry]
         lines += [
@@ -204,7 +204,7 @@ class Core:
 
     def _memory(self) -> dict[str, int]:
         """What our processes have resident, for the start-up table."""
-        pids = {one["pid"] for served in self.loader.served for one in served.instances()}
+        pids = {one["pid"] for served in self.loader.running.values() for one in served.instances()}
         return {
             "core": resident_byte_size(os.getpid()),
             "instances": sum(resident_byte_size(pid) for pid in pids),
@@ -215,7 +215,7 @@ class Core:
         instances = [
             {"model": served.name, "version": served.version, **one}
             | {"resident_byte_size": resident_byte_size(one["pid"])}
-            for served in self.loader.served
+            for served in self.loader.running.values()
             for one in served.instances()
         ]
         frontends = await self.frontends.counters()

@@ -1,4 +1,4 @@
-"""All versions that run, by the engine's handle: those that serve, and those that are being ended."""
+"""All versions that run, by the engine's handle: those that serve, and those that are ending."""
 
 from __future__ import annotations
 
