@@ -19,6 +19,7 @@ from typing import Any
 
 from pyserver.control.channel import AsyncControlSocket, Message
 from pyserver.core.instance_output import InstanceOutput
+from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.supervisor_link import ProcessEnd, SupervisorLink
 from pyserver.errors import InternalError, make_error
 
@@ -50,6 +51,7 @@ class InstanceProcess:
         *,
         on_death: Callable[[InstanceProcess], None],
         on_request: Callable[[InstanceProcess, Message, list[int]], None],
+        python: PythonEnvironment | None = None,
     ) -> None:
         self.name = name
         self.started_s = time.monotonic()
@@ -67,7 +69,13 @@ class InstanceProcess:
         self._ended: asyncio.Future[None] = loop.create_future()
         self.label = f"model '{name}'"  # how the log names it; more exact once it has instances
         self._output = InstanceOutput(loop, lambda line: log.info("%s: %s", self.label, line))
-        self._spawned = link.spawn(name, output_fd=self._output.write_fd)
+        python = python or PythonEnvironment()
+        self._spawned = link.spawn(
+            name,
+            output_fd=self._output.write_fd,
+            program=python.program,
+            environment=python.variables,
+        )
         self._output.passed_on()
         self._control = AsyncControlSocket(
             self._spawned.control_fd,

@@ -180,7 +180,8 @@ class Core:
     def summary(self, duplicates: list[str]) -> dict[str, Any]:
         """For the start-up table: what is loaded, what is not and why, and memory."""
         instances = {
-            (served.name, served.version): len(served.instances()) for served in self.loader.running.values()
+            (served.name, served.version): len(served.instances())
+            for served in self.loader.running.values()
         }
         lines = [IndexEntry(one.name, one.version, one.state, one.reason) for one in self.registry]
         lines += [

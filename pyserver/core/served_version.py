@@ -21,6 +21,7 @@ from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, Restart
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
@@ -126,6 +127,7 @@ class ServedVersion:
         self.name = name
         self.version = version
         self.handle = handle
+        self.python = PythonEnvironment()  # before the first process is opened
         self._env = environment
         self._on_broken = on_broken
         self._slots: list[_Slot] = []
@@ -147,6 +149,7 @@ class ServedVersion:
             f"{self.name}:{self.version}",
             on_death=self._died,
             on_request=self._requested,
+            python=self.python,
         )
         process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
         return process

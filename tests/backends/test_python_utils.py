@@ -234,7 +234,9 @@ def test_tensor_rules() -> None:
         utils.Tensor.from_dlpack,
         lambda n, a: utils.Tensor.empty(n, "f4", [1]),
     ):
-        with pytest.raises(utils.TritonModelException, match="^Tensor name cannot be an empty str"):
+        with pytest.raises(
+            utils.TritonModelException, match=r"^Tensor name cannot be an empty str"
+        ):
             make("", np.zeros(1, np.float32))
     with pytest.raises(utils.TritonModelException, match="Tensor must be a DLPack capsule"):
         utils.Tensor.from_dlpack("T", [1, 2])

@@ -309,6 +309,7 @@ class FakeFrontend:
 @dataclass(frozen=True)
 class FakeBackend:
     threads_share_process: bool
+    models_bring_python: bool = False
 
 
 BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False)}
