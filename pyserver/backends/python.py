@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 from pyserver.backends.interface import InstanceInfo, ModelInfo, Server
@@ -87,6 +88,8 @@ class PythonInstance:
         self._user = user
         self._execute = user.execute
         self._coroutines = CoroutineRunner()
+        self._forked = False
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def run(self, executor: Executor) -> None:
         handle = self._decoupled if self._model.decoupled else self._answer
@@ -159,7 +162,15 @@ class PythonInstance:
         batch.reschedule()
 
     def _call(self, requests: list[InferenceRequest]) -> list[InferenceResponse | None] | Any:
-        return self._execute(requests)
+        try:
+            return self._execute(requests)
+        finally:
+            if self._forked:
+                # A fork that comes back from the model's code must not answer for its parent.
+                os._exit(0)
+
+    def _after_fork(self) -> None:
+        self._forked = True
 
 
 class _WrongReturn(Exception):

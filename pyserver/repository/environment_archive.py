@@ -34,11 +34,12 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
                 left -= _unpack_member(archive, members, member, root, left)
                 if member.issym():
                     links.append(root / member.name)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        for link in links:  # once more: a later link may have changed where an earlier one leads
+            if not link.resolve().is_relative_to(root):
+                raise _refusal(archive, f"link '{link.relative_to(root)}' leads out of it")
+    except (tarfile.TarError, EOFError, OSError, ValueError, RuntimeError) as error:
+        # RuntimeError: links in a circle.
         raise _refusal(archive, str(error) or type(error).__name__) from error
-    for link in links:  # once more: a later link may have changed where an earlier one leads
-        if not link.resolve().is_relative_to(root):
-            raise _refusal(archive, f"link '{link.relative_to(root)}' leads out of it")
 
 
 def _unpack_member(

@@ -175,6 +175,12 @@ class Child:
             self._loop.on_writable(self._control.fileno(), None)
 
     def _exited(self) -> None:
+        # What it has started or forked ends with it. Its number is not given to others before we
+        # have taken its exit code.
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left of its group
         code = self._process.poll()
         if code is None:
             return

@@ -83,6 +83,7 @@ def test_files_links_and_modes(tmp_path: Path) -> None:
             "member 'p/q/x' leads out of it",
         ),
         ([("d", FOLDER, ""), ("a", SYMLINK, "d"), ("a", FOLDER, "")], "takes the place of a link"),
+        ([("a", SYMLINK, "b"), ("b", SYMLINK, "a")], "Symlink loop"),
         ([("dev", tarfile.CHRTYPE, "")], "is neither a file, a folder nor a link"),
         ([("pipe", tarfile.FIFOTYPE, "")], "is neither a file, a folder nor a link"),
         ([("big", FILE, "x" * 5000)], "it is too large when unpacked"),
