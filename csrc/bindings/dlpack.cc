@@ -91,7 +91,9 @@ DlPacked take_dlpack(const py::object& given) {
   py::object capsule = given;
   if (!PyCapsule_CheckExact(given.ptr())) {
     if (!py::hasattr(given, "__dlpack__")) {
-      throw TritonModelException("from_dlpack takes a DLPack capsule or an object with __dlpack__");
+      throw TritonModelException(
+          "Provided tensor is not supported. Tensor must be a DLPack capsule         or have "
+          "`__dlpack__` and `__dlpack_device__` attributes");
     }
     capsule = given.attr("__dlpack__")();
   }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -236,9 +237,13 @@ bool end_with_parent(const std::string& name, int parent) {
   return ::getppid() == parent;
 }
 
+// C's own buffer; Python has another.
+void line_buffer_stdout() { std::setvbuf(stdout, nullptr, _IOLBF, 0); }
+
 }  // namespace
 
 void bind_gateway(py::module_& module) {
+  module.def("line_buffer_stdout", &line_buffer_stdout);
   module.def("end_with_parent", &end_with_parent, py::arg("name"), py::arg("parent"));
   py::class_<gateway::TlsContext, std::shared_ptr<gateway::TlsContext>>(
       module, "TlsContext", "What a listener's clients are shown and asked.")

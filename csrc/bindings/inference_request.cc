@@ -95,6 +95,13 @@ class ResponseWriter {
       return base::internal_error("output '" + tensor.name() +
                                   "' is an input of a request that was released");
     }
+    if (tensor.buffer() != nullptr && tensor.buffer()->memory() == &memory_) {
+      tensor.seal();
+      *location = shm::Location{shm::Place::kRegion, memory_.peer(), tensor.buffer()->offset(),
+                                bytes.size()};
+      buffers_.push_back(tensor.buffer());
+      return {};
+    }
     uint8_t* target = reserve(bytes.size(), location);
     if (target == nullptr) return exhausted(context_, tensor, bytes.size());
     if (bytes.size() >= kReleaseGilBytes) {
@@ -190,7 +197,8 @@ void ResponseSender::send(const std::shared_ptr<InferenceResponse>& response, ui
   if (response == nullptr && flags == 0) {
     refuse("Inference Response object must be provided when the response flags is set to zero.");
   }
-  if (closed_) refuse("Response sender has been closed.");
+  if (context_ == nullptr)
+    refuse("Response sender has no reference to the decoupled state of the model.");
   if (!context_->decoupled) {
     if (response != nullptr && sent_)
       refuse("Non-decoupled model cannot send more than one response.");
@@ -198,6 +206,7 @@ void ResponseSender::send(const std::shared_ptr<InferenceResponse>& response, ui
       refuse("Non-decoupled model cannot send complete final before sending a response.");
     }
   }
+  if (closed_) refuse("Response sender has been closed.");
   closed_ = flags == kCompleteFinal;
   if (sent_ && response != nullptr) {
     const py::gil_scoped_release released;
@@ -316,7 +325,15 @@ std::shared_ptr<TritonError> error_from(const py::object& error) {
   return error.cast<std::shared_ptr<TritonError>>();
 }
 
+// Nobody traces: there is no context to hand on.
+struct InferenceTrace {};
+
 void bind_response(py::module_& module) {
+  py::class_<InferenceTrace>(module, "InferenceTrace", "A request's trace.")
+      .def(py::init<>())
+      .def(
+          "get_context", [](const InferenceTrace&) { return py::none(); },
+          "OpenTelemetry's context as JSON text, or None where the request is not traced.");
   py::class_<TritonError, std::shared_ptr<TritonError>> error(
       module, "TritonError", "An error with one of Triton's codes.");
   error
@@ -369,6 +386,7 @@ void bind_inference_request(py::module_& module) {
           "parameters",
           [](const InferenceRequest& request) { return to_json(request.parameters()); },
           "JSON text.")
+      .def("trace", [](const InferenceRequest&) { return InferenceTrace{}; })
       .def("requested_output_names", &InferenceRequest::requested_output_names)
       .def(
           "fail",

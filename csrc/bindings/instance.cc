@@ -72,6 +72,7 @@ class PyExecutor {
     executor->link()->limit_unread(max_unread);
     auto context = std::make_shared<InstanceContext>();
     context->executor = std::move(executor);
+    make_tensors_in(context->executor->link()->memory());
     context->instance_name = instance_name;
     context->outputs = outputs;
     context->sorted_outputs = outputs;
@@ -98,7 +99,8 @@ class PyExecutor {
       wait = context_->executor->next_batch(timeout_ns, &workspace_->batch);
     }
     if (wait == instance::Wait::kBroken)
-      raise_if_error(base::internal_error("core's ring is broken"));
+      raise_if_error(base::internal_error(
+          "core's ring is broken, or the descriptors that lead to core were closed"));
     stopped_ = wait == instance::Wait::kStopped;
     if (wait != instance::Wait::kBatch) return nullptr;
     return std::make_unique<PyBatch>(context_, workspace_);

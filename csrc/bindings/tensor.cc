@@ -33,7 +33,55 @@ py::capsule make_hold(const instance::RequestRef& request, const std::string& te
   return capsule;
 }
 
+// Triton's API makes tensors without saying for which instance. Guarded by the GIL.
+std::weak_ptr<instance::Memory>& tensor_memory() {
+  static std::weak_ptr<instance::Memory> memory;
+  return memory;
+}
+
+// numpy's flag, on the object that we hand out; views that were made of it keep their own.
+void set_read_only(const py::array& array) {
+  py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+}
+
 }  // namespace
+
+void make_tensors_in(const std::shared_ptr<instance::Memory>& memory) { tensor_memory() = memory; }
+
+Tensor Tensor::empty(std::string name, const py::dtype& dtype, std::vector<int64_t> shape) {
+  const std::optional<Datatype> datatype = datatype_of(dtype);
+  const std::optional<uint64_t> count = instance::element_count(shape);
+  if (!datatype || *datatype == Datatype::kBytes || dtype.byteorder() == '>') {
+    throw TritonModelException("Tensor '" + name + "': there is no empty tensor of numpy's " +
+                               py::str(dtype).cast<std::string>() +
+                               ": elements of a fixed size in this machine's byte order only");
+  }
+  const uint64_t element_bytes = base::element_byte_size(*datatype);
+  if (!count || *count > ~uint64_t{0} / element_bytes)
+    throw TritonModelException("Tensor '" + name + "': its shape has no size");
+  const std::shared_ptr<instance::Memory> memory = tensor_memory().lock();
+  if (memory == nullptr) {
+    const std::vector<py::ssize_t> plain(shape.begin(), shape.end());
+    return {std::move(name), py::array(dtype, plain)};
+  }
+  const uint64_t byte_size = *count * element_bytes;
+  instance::BufferRef buffer = memory->make_buffer(byte_size);
+  if (buffer == nullptr) {
+    throw TritonModelException("Tensor '" + name + "' of " + std::to_string(byte_size) +
+                               " bytes does not fit into what is left of " +
+                               std::to_string(memory->budget_bytes()) + " bytes of shared memory");
+  }
+  const auto* kept = new instance::BufferRef(buffer);
+  const py::capsule owner(kept,
+                          [](void* pointer) { delete static_cast<instance::BufferRef*>(pointer); });
+  Tensor made(std::move(name), view_array(*datatype, shape, buffer->data(), owner, true));
+  made.buffer_ = std::move(buffer);
+  return made;
+}
+
+void Tensor::seal() const {
+  if (array_) set_read_only(py::reinterpret_borrow<py::array>(array_));
+}
 
 Tensor::Tensor(std::string name, const py::array& array) : name_(std::move(name)) {
   check_name(name_);
@@ -100,6 +148,14 @@ void bind_tensor(py::module_& module) {
   py::class_<Tensor, std::shared_ptr<Tensor>>(
       module, "Tensor", "A named tensor: an input of a request, or an output of a response.")
       .def(py::init<std::string, const py::array&>(), py::arg("name"), py::arg("numpy_array"))
+      .def_static(
+          "empty",
+          [](std::string name, const py::object& dtype, std::vector<int64_t> shape) {
+            return Tensor::empty(std::move(name), py::dtype::from_args(dtype), std::move(shape));
+          },
+          py::arg("name"), py::arg("dtype"), py::arg("shape"),
+          "An output whose array (as_numpy()) lies where the response will name it: what is "
+          "written there is not copied. Read-only once it is sent. Not of Triton's API.")
       .def("name", &Tensor::name)
       .def("shape", &Tensor::shape)
       .def("triton_dtype", [](const Tensor& tensor) { return static_cast<int>(tensor.datatype()); })

@@ -13,6 +13,7 @@
 
 #include "base/datatype.h"
 #include "bindings/dlpack.h"
+#include "instance/memory.h"
 #include "instance/request.h"
 
 namespace pyserver::bindings {
@@ -30,6 +31,9 @@ class Tensor {
   Tensor(std::string name, DlPacked packed);
   // An input of `request`, without a copy.
   Tensor(instance::RequestRef request, const instance::Input& input);
+  // Elements to be written where a response will name them: in the region of this process's instance, or in plain memory where there is
+  // none. Throws TritonModelException when they do not fit.
+  static Tensor empty(std::string name, const pybind11::dtype& dtype, std::vector<int64_t> shape);
 
   const std::string& name() const { return name_; }
   base::Datatype datatype() const { return datatype_; }
@@ -45,6 +49,10 @@ class Tensor {
   std::span<const uint8_t> bytes() const { return bytes_; }
   // The object array of a BYTES tensor made by the user; else a null object.
   const pybind11::object& object_array() const { return object_array_; }
+  // The place in a region that the elements lie in, of a tensor made by empty(); else null.
+  const instance::BufferRef& buffer() const { return buffer_; }
+  // The array is read-only from now on: a response names its memory.
+  void seal() const;
 
  private:
   std::string name_;
@@ -55,7 +63,12 @@ class Tensor {
   pybind11::object array_;  // keeps bytes_ alive, of an array
   pybind11::object object_array_;
   std::shared_ptr<DlManagedTensor> packed_;
+  instance::BufferRef buffer_;
 };
+
+// The region that Tensor.empty() takes memory of: that of the executor made last. A process whose models make tensors by themselves
+// has one executor only.
+void make_tensors_in(const std::shared_ptr<instance::Memory>& memory);
 
 void bind_tensor(pybind11::module_& module);
 

@@ -81,7 +81,7 @@ Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
         if (admitted) return Wait::kBatch;
         continue;
       }
-      if (link_->channel().broken()) return Wait::kBroken;
+      if (link_->channel().broken() || deaf_) return Wait::kBroken;
       if (stopping_.load(std::memory_order_acquire)) return Wait::kStopped;
       looks_again = now < deadline && spin_wait_.look_again(now, false);
       // Within the lock, so that nobody polls between the last look and the declaration of sleep.
@@ -108,6 +108,8 @@ void Executor::wait(uint64_t timeout_ns) {
                       : static_cast<int>(std::min<uint64_t>((nap + 999'999) / 1'000'000, 1 << 30));
   epoll_event events[2];
   const int count = ::epoll_wait(waiter_.get(), events, 2, milliseconds);
+  // The model has closed our descriptors, or put others in their place.
+  if (count < 0 && errno != EINTR) deaf_ = true;
   if (stuck) link_->flush();
   if (count == 0 && !idle_ && nap == kIdleNs) {
     link_->memory()->trim();

@@ -88,6 +88,7 @@ class Executor {
   base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
   base::UniqueFd wake_;
   std::atomic<bool> stopping_ = false;
+  bool deaf_ = false;  // nothing can wake us any more
   bool idle_ = false;  // memory was trimmed since the last batch
   base::SpinWait spin_wait_;
   std::mutex read_mutex_;  // taken before the link's lock, never after

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pyserver.backends import BackendInfo
 from pyserver.errors import InternalError
@@ -142,6 +142,35 @@ class Backend(Protocol):
 
     def load(self, model: ModelInfo) -> LoadedModel:
         """Loads with the final config. Raises a ServerError."""
+
+
+class Server(Protocol):
+    """The way to core, for what a model asks of its server. Both from any thread."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Says something that has no answer."""
+
+    def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        """Waits for the answer; raises the ServerError that core answers with."""
+
+
+@runtime_checkable
+class AsksServer(Protocol):
+    """A backend whose models may ask something of the server."""
+
+    def connect(self, server: Server) -> None:
+        """Called before anything else."""
+
+
+@runtime_checkable
+class TellsReadiness(Protocol):
+    """An instance whose model may say by itself whether it is ready."""
+
+    @property
+    def has_readiness(self) -> bool: ...
+
+    def is_ready(self) -> bool:
+        """Called in a thread of its own, also while `run` executes. Raising means no."""
 
 
 def make_backend(info: BackendInfo) -> Backend:

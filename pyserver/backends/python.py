@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
-from pyserver.backends.interface import InstanceInfo, ModelInfo
+from pyserver.backends.interface import InstanceInfo, ModelInfo, Server
 from pyserver.backends.python_coroutines import CoroutineRunner
+from pyserver.backends.python_metrics import report_metrics
 from pyserver.backends.python_model import describe_error, import_model_class
 from pyserver.backends.python_model_config import ModelConfig
+from pyserver.backends.python_server import connection
 from pyserver.errors import InternalError
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ class PythonBackend:
 
     def __init__(self) -> None:
         self._model_class: type[Any] | None = None
+
+    def connect(self, server: Server) -> None:
+        connection.server = server
 
     def describe(self, model: ModelInfo) -> dict[str, Any] | None:
         complete = getattr(self._import(model), "auto_complete_config", None)
@@ -59,6 +65,7 @@ class PythonModel:
         self._model_class = model_class
 
     def make_instance(self, info: InstanceInfo) -> PythonInstance:
+        connection.open = True
         try:
             user = self._model_class()
             initialize = getattr(user, "initialize", None)
@@ -81,6 +88,8 @@ class PythonInstance:
         self._user = user
         self._execute = user.execute
         self._coroutines = CoroutineRunner()
+        self._forked = False
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def run(self, executor: Executor) -> None:
         handle = self._decoupled if self._model.decoupled else self._answer
@@ -101,9 +110,26 @@ class PythonInstance:
 
     def finalize(self) -> None:
         self._coroutines.stop()
+        connection.open = False
         finalize = getattr(self._user, "finalize", None)
-        if finalize is not None:
-            finalize()
+        try:
+            if finalize is not None:
+                finalize()
+        finally:
+            report_metrics()
+
+    @property
+    def has_readiness(self) -> bool:
+        return callable(getattr(self._user, "is_ready", None))
+
+    def is_ready(self) -> bool:
+        """What the model's `is_ready` says; a coroutine runs where `execute`'s do."""
+        answer = self._user.is_ready()
+        if inspect.iscoroutine(answer):
+            answer = self._coroutines.wait(answer)
+        if not isinstance(answer, bool):
+            raise TypeError(f"is_ready must return a bool, found type {type(answer)}")
+        return answer
 
     def _answer(self, batch: Batch) -> None:
         requests = batch.requests
@@ -136,7 +162,15 @@ class PythonInstance:
         batch.reschedule()
 
     def _call(self, requests: list[InferenceRequest]) -> list[InferenceResponse | None] | Any:
-        return self._execute(requests)
+        try:
+            return self._execute(requests)
+        finally:
+            if self._forked:
+                # A fork that comes back from the model's code must not answer for its parent.
+                os._exit(0)
+
+    def _after_fork(self) -> None:
+        self._forked = True
 
 
 class _WrongReturn(Exception):

@@ -22,6 +22,7 @@ class CoroutineRunner:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # `is_ready` comes from a thread of its own
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs it to its end; its result, or what it raised."""
@@ -44,13 +45,14 @@ class CoroutineRunner:
         self._loop = self._thread = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._loop.run_forever, name="execute", daemon=True
-            )
-            self._thread.start()
-        return self._loop
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="execute", daemon=True
+                )
+                self._thread.start()
+            return self._loop
 
 
 async def _guarded(

@@ -55,15 +55,15 @@ class ModelConfig:
         """Takes {"decoupled": bool}."""
         if any(key != "decoupled" for key in transaction_policy_dict):
             raise ValueError(
-                "model transaction policy property in auto-complete-config function for model"
+                "model transaction property in auto-complete-config function for model"
                 f" '{self._name}' contains property other than 'decoupled'."
             )
         policy = self._model_config.setdefault("model_transaction_policy", {})
         if "decoupled" not in transaction_policy_dict:
             return
         wanted = transaction_policy_dict["decoupled"]
-        given = policy.get("decoupled", False)
-        if given and not wanted:
+        given = policy.get("decoupled", wanted)
+        if given != wanted:
             raise ValueError(
                 "trying to change decoupled property in auto-complete-config for model"
                 f" '{self._name}', which is already set to '{given}'."
@@ -100,18 +100,25 @@ class ModelConfig:
         if known is None:
             self._model_config[what].append(copy.deepcopy(dict(tensor)))
         else:
-            self._check_same(what, known, tensor, where)
+            self._complete(what, known, tensor)
 
-    def _check_same(
-        self, what: str, known: dict[str, Any], tensor: Mapping[str, Any], where: str
-    ) -> None:
-        for key in tensor:
-            given = known.get(key, False if key == "optional" else None)
-            wanted = list(tensor[key]) if key == "dims" else tensor[key]
-            if given in (None, [], "TYPE_INVALID"):
-                known[key] = wanted
-            elif given != wanted:
+    def _complete(self, what: str, known: dict[str, Any], tensor: Mapping[str, Any]) -> None:
+        """Fills what the config leaves open; raises where it says something else."""
+        name, dims = tensor["name"], list(tensor["dims"])
+        given = known.get("data_type", "TYPE_INVALID")
+        if given not in ("TYPE_INVALID", tensor["data_type"]):
+            raise ValueError(
+                f"unable to load model '{self._name}', configuration expects datatype {given} for"
+                f" {what} '{name}', model provides {tensor['data_type']}"
+            )
+        for key, wanted in (("dims", dims), ("optional", tensor.get("optional"))):
+            configured = known.get(key)
+            unset = configured in (None, []) or wanted is None
+            if not unset and configured != wanted:
                 raise ValueError(
-                    f"unable to create {what} '{tensor['name']}' {where}: the {key} {wanted} is"
-                    f" not the {key} {given} that the configuration gives it"
+                    f"model '{self._name}', tensor '{name}': the model expects {key} {wanted} but"
+                    f" the model configuration specifies {key} {configured}"
                 )
+        known |= {"data_type": tensor["data_type"], "dims": dims}
+        if "optional" in tensor:
+            known["optional"] = tensor["optional"]

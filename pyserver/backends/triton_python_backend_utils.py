@@ -6,11 +6,12 @@ and responses are native (csrc/bindings); the rest is here.
 
 from __future__ import annotations
 
+import enum
 import logging
 import struct
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,16 @@ from pyserver._core import (
     InferenceRequest,
     InferenceResponse,
     InferenceResponseSender,
+    InferenceTrace,
     Tensor,
     TritonError,
     TritonModelException,
     get_input_tensor_by_name,
     get_output_tensor_by_name,
 )
+from pyserver.backends.python_metrics import Metric, MetricFamily, MetricKind
 from pyserver.backends.python_model_config import ModelConfig
+from pyserver.backends.python_server import is_model_ready, load_model, unload_model
 from pyserver.datatype import DATATYPES
 
 __all__ = [
@@ -38,7 +42,12 @@ __all__ = [
     "InferenceRequest",
     "InferenceResponse",
     "InferenceResponseSender",
+    "InferenceTrace",
+    "LogLevel",
     "Logger",
+    "Metric",
+    "MetricFamily",
+    "MetricKind",
     "ModelConfig",
     "Tensor",
     "TritonError",
@@ -49,10 +58,13 @@ __all__ = [
     "get_model_dir",
     "get_output_config_by_name",
     "get_output_tensor_by_name",
+    "is_model_ready",
+    "load_model",
     "numpy_to_triton_type",
     "serialize_byte_tensor",
     "triton_string_to_numpy",
     "triton_to_numpy_type",
+    "unload_model",
     "using_decoupled_model_transaction_policy",
 ]
 
@@ -68,6 +80,7 @@ _NUMPY_TYPES: Final[Mapping[int, type]] = MappingProxyType(
 )
 TRITON_STRING_TO_NUMPY: Final[Mapping[str, type]] = MappingProxyType(
     {row.config_name: _NUMPY_TYPES[row.number] for row in DATATYPES if row.number in _NUMPY_TYPES}
+    | {"TYPE_BOOL": bool}  # Python's, as there
 )
 _TRITON_TYPES: Final[Mapping[type, int]] = MappingProxyType(
     {kind: number for number, kind in _NUMPY_TYPES.items()}
@@ -90,17 +103,33 @@ def get_model_dir() -> str:
     return _model_dir
 
 
+class LogLevel(enum.IntEnum):
+    """Of `Logger.log`; the numbers are those of the logging module."""
+
+    INFO = logging.INFO
+    WARNING = logging.WARNING
+    ERROR = logging.ERROR
+    VERBOSE = logging.DEBUG
+
+
+_Level: TypeAlias = LogLevel
+
+
 class Logger:
     """Writes to the server's log, with the caller's file and line."""
 
-    INFO: Final = logging.INFO
-    WARNING: Final = logging.WARNING
-    ERROR: Final = logging.ERROR
-    VERBOSE: Final = logging.DEBUG
+    LogLevel: Final = LogLevel
+    INFO: Final = LogLevel.INFO
+    WARNING: Final = LogLevel.WARNING
+    ERROR: Final = LogLevel.ERROR
+    VERBOSE: Final = LogLevel.VERBOSE
     _log: Final = logging.getLogger("pyserver.model")
 
     @classmethod
-    def log(cls, message: str, level: int = logging.INFO) -> None:
+    def log(cls, message: str, level: _Level = LogLevel.INFO) -> None:
+        """Verbose messages are seen with --log-verbose=1 or more."""
+        if not isinstance(level, LogLevel):
+            raise TypeError(f"level must be a LogLevel, found type {type(level)}")
         cls._log.log(level, "%s", message, stacklevel=2)
 
     @classmethod
@@ -141,14 +170,14 @@ def using_decoupled_model_transaction_policy(model_config: Mapping[str, Any]) ->
     return bool(model_config.get("model_transaction_policy", {}).get("decoupled", False))
 
 
-def triton_to_numpy_type(data_type: int) -> type:
-    """numpy's scalar type of a datatype number; KeyError where there is none."""
-    return _NUMPY_TYPES[int(data_type)]
+def triton_to_numpy_type(data_type: int) -> type | None:
+    """numpy's scalar type of a datatype number; None where there is none, as for BF16."""
+    return _NUMPY_TYPES.get(int(data_type))
 
 
-def numpy_to_triton_type(data_type: npt.DTypeLike) -> int:
-    """The datatype number of a numpy type; KeyError where there is none."""
-    return _TRITON_TYPES[np.dtype(data_type).type]
+def numpy_to_triton_type(data_type: npt.DTypeLike) -> int | None:
+    """The datatype number of a numpy type; None where there is none."""
+    return _TRITON_TYPES.get(np.dtype(data_type).type)
 
 
 def triton_string_to_numpy(triton_type_string: str) -> type:
@@ -156,20 +185,20 @@ def triton_string_to_numpy(triton_type_string: str) -> type:
     return TRITON_STRING_TO_NUMPY[triton_type_string]
 
 
-def serialize_byte_tensor(input_tensor: npt.NDArray[Any]) -> npt.NDArray[np.object_] | None:
+def serialize_byte_tensor(input_tensor: npt.NDArray[Any]) -> bytes | tuple[()] | None:
     """An array of bytes or text in wire form: each element's length (u32, little-endian) and bytes.
 
-    Returns a scalar object array that holds the bytes, as Triton does; None for other datatypes.
+    As Triton's: an empty tuple for an empty array, None for other datatypes.
     """
     if input_tensor.size == 0:
-        return np.empty([0], dtype=np.object_)
+        return ()
     if input_tensor.dtype.type not in (np.object_, np.bytes_):
         return None
     parts: list[bytes] = []
     for element in input_tensor.ravel(order="C"):
         data = element if isinstance(element, bytes) else str(element).encode("utf-8")
         parts += (_PREFIX.pack(len(data)), data)
-    return np.asarray(b"".join(parts), dtype=np.object_)
+    return b"".join(parts)
 
 
 def deserialize_bytes_tensor(encoded_tensor: bytes) -> npt.NDArray[np.object_]:

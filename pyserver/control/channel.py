@@ -179,6 +179,17 @@ class AsyncControlSocket:
             self._loop.add_writer(self._control.fileno(), self._writable)
         self._waiting.append((message, [os.dup(fd) for fd in fds]))
 
+    def drain(self) -> None:
+        """Hands out what has arrived already: the last words of a peer that is known to be gone."""
+        while not self._control.closed:
+            try:
+                message, fds = self._control.receive()
+            except (BlockingIOError, ControlClosed):
+                return
+            except ValueError:
+                continue
+            self._on_message(message, fds)
+
     def close(self) -> None:
         if self._control.closed:
             return

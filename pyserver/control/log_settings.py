@@ -1,7 +1,7 @@
 """The log's settings as clients see and change them (Triton's logging extension).
 
-A change concerns the core process, which logs for all models; other processes keep what they were
-started with.
+A change concerns the core process, which logs for all models and for their instances; other
+processes keep what they were started with.
 """
 
 from __future__ import annotations

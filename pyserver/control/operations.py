@@ -57,6 +57,10 @@ class Loader(Protocol):
     async def unload(self, name: str, *, dependents: bool = False) -> None: ...
 
 
+async def _ready(handle: int) -> bool:
+    return True
+
+
 async def _no_counters() -> Mapping[str, Any]:
     return {}
 
@@ -64,12 +68,14 @@ async def _no_counters() -> Mapping[str, Any]:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where operations get their figures from: the repositories' listing, a model's statistics by
-    the engine's handle, and the books of the server's own processes.
+    the engine's handle, the books of the server's own processes, and what models say themselves of
+    their readiness, by handle.
     """
 
     scan: Callable[[], Scan]
     statistics: Callable[[int], Mapping[str, Any]]
     counters: Callable[[], Awaitable[Mapping[str, Any]]] = _no_counters
+    readiness: Callable[[int], Awaitable[bool]] = _ready
 
 
 class Operations:
@@ -103,13 +109,15 @@ class Operations:
         self._refuse_when_exiting()
         return self._server.is_ready()
 
-    def model_ready(self, name: str, version: int = NEWEST) -> bool:
-        """False for a model or version that is unknown, too, as the real server has it."""
+    async def model_ready(self, name: str, version: int = NEWEST) -> bool:
+        """False for a model or version that is unknown, too, as the real server has it. A model
+        with an `is_ready` of its own is asked.
+        """
         try:
-            self._registry.find(name, version)
+            found = self._registry.find(name, version)
         except (NotFoundError, UnavailableError):
             return False
-        return True
+        return found.loaded is not None and await self._sources.readiness(found.loaded.handle)
 
     def _refuse_when_exiting(self) -> None:
         if self._server.exiting:

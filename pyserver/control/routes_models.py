@@ -29,7 +29,7 @@ async def _ready(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer
 
 async def _model_ready(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
     version = parse_version(parts["version"])
-    if services.operations.model_ready(parts["model"] or "", version):
+    if await services.operations.model_ready(parts["model"] or "", version):
         return EMPTY
     return error_answer(400, "Model version not ready")
 

@@ -40,6 +40,9 @@ class EnsembleVersion:
     def instances(self) -> list[dict[str, Any]]:
         return []
 
+    async def is_ready(self) -> bool:
+        return True
+
     def broken_peer(self, peer: int) -> bool:
         return False
 

@@ -18,13 +18,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyserver.control.channel import AsyncControlSocket, Message
+from pyserver.core.instance_output import InstanceOutput
+from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.supervisor_link import ProcessEnd, SupervisorLink
 from pyserver.errors import InternalError, make_error
 
 log = logging.getLogger(__name__)
+_model_log = logging.getLogger("pyserver.model")
 
 # After its control socket closed, the supervisor tells within this time how the process ended.
 _CAUSE_WITHIN_S = 2.0
+# Triton's time for a model's is_ready.
+READY_WITHIN_S = 5.0
 
 
 class InstanceDied(InternalError):
@@ -35,6 +40,7 @@ class InstanceProcess:
     """One process that holds one or more instances of one model version.
 
     `on_death(process)` comes once, when the process has ended without `stop` having been called.
+    `on_request(process, message, fds)` hears what it asks or counts by itself, and owns the fds.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class InstanceProcess:
         name: str,
         *,
         on_death: Callable[[InstanceProcess], None],
+        on_request: Callable[[InstanceProcess, Message, list[int]], None],
+        python: PythonEnvironment | None = None,
     ) -> None:
         self.name = name
         self.started_s = time.monotonic()
@@ -51,11 +59,24 @@ class InstanceProcess:
         self._link = link
         self._loop = loop
         self._on_death = on_death
+        self._on_request = on_request
+        self._tells_readiness = False
+        self._readiness: asyncio.Future[bool] | None = None  # asked, and not answered yet
+        self._readiness_late = False
         self._stopping = False
         self._answer: tuple[str, asyncio.Future[Message]] | None = None
         self._regions: dict[int, asyncio.Future[None]] = {}
-        self._ended = loop.create_future()
-        self._spawned = link.spawn(name)
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self.label = f"model '{name}'"  # how the log names it; more exact once it has instances
+        self._output = InstanceOutput(loop, lambda line: log.info("%s: %s", self.label, line))
+        python = python or PythonEnvironment()
+        self._spawned = link.spawn(
+            name,
+            output_fd=self._output.write_fd,
+            program=python.program,
+            environment=python.variables,
+        )
+        self._output.passed_on()
         self._control = AsyncControlSocket(
             self._spawned.control_fd,
             loop,
@@ -77,6 +98,11 @@ class InstanceProcess:
         return self.end is not None and not self._stopping
 
     @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when it has ended, and everything that it said has been heard."""
+        return self._ended
+
+    @property
     def alive(self) -> bool:
         return self.end is None
 
@@ -92,7 +118,36 @@ class InstanceProcess:
 
     async def load(self, config: str) -> None:
         """Loads the model with its final config (protobuf JSON) and begins to take batches."""
-        await self._ask({"op": "load", "config": config}, "loaded")
+        answer = await self._ask({"op": "load", "config": config}, "loaded")
+        self._tells_readiness = bool(answer.get("readiness"))
+
+    async def is_ready(self) -> bool:
+        """What its model says, if it says anything: in time, or it is not ready.
+
+        All who ask meanwhile share one question; while a late one is open, the answer is no.
+        """
+        if not self.alive or self._readiness_late:
+            return False
+        if not self._tells_readiness:
+            return True
+        if self._readiness is None:
+            self._readiness = self._loop.create_future()
+            self._control.send({"op": "is_ready", "id": 0})
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                return await asyncio.shield(self._readiness)
+        except TimeoutError:
+            self._readiness_late = self._readiness is not None
+            log.warning("%s: is_ready did not answer within %g s", self.label, READY_WITHIN_S)
+            return False
+
+    def answer(self, message: Message) -> None:
+        """To what it has asked by itself; nobody hears it when it has ended."""
+        self._control.send(message)
+
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is now: it need not send us what nobody wants to read."""
+        self._control.send({"op": "verbosity", "level": level})
 
     def introduce_region(self, peer: int, fd: int) -> asyncio.Future[None]:
         confirmed = self._loop.create_future()
@@ -142,13 +197,20 @@ class InstanceProcess:
             self._answer = None
 
     def _received(self, message: Message, fds: list[int]) -> None:
+        op = message["op"]
+        if op in ("call", "metrics"):
+            self._on_request(self, message, fds)
+            return
         for fd in fds:
             os.close(fd)
-        op = message["op"]
-        if op == "region_ok":
+        if op == "log":
+            self._log(message)
+        elif op == "region_ok":
             confirmed = self._regions.pop(int(message.get("peer", -1)), None)
             if confirmed is not None and not confirmed.done():
                 confirmed.set_result(None)
+        elif op == "ready":
+            self._told_readiness(bool(message.get("ready")))
         elif self._answer is None or self._answer[1].done():
             log.warning("%s said '%s' without having been asked", self, op)
         elif op == "failed":
@@ -158,6 +220,31 @@ class InstanceProcess:
             self._answer[1].set_exception(error)
         elif op == self._answer[0]:
             self._answer[1].set_result(message)
+
+    def _told_readiness(self, ready: bool) -> None:
+        asked, self._readiness = self._readiness, None
+        self._readiness_late = False
+        if asked is not None and not asked.done():
+            asked.set_result(ready)
+
+    def _log(self, message: Message) -> None:
+        """A record of its own log, with its process and its place in the source."""
+        level = int(message.get("level", logging.INFO))
+        if not _model_log.isEnabledFor(level):
+            return
+        record = _model_log.makeRecord(
+            _model_log.name,
+            level,
+            str(message.get("file", "")),
+            int(message.get("line", 0)),
+            "%s",
+            (str(message.get("text", "")),),
+            None,
+            extra={"role": "instance"},
+        )
+        record.process = self.pid
+        record.created = float(message.get("created", record.created))
+        _model_log.handle(record)
 
     def _control_closed(self) -> None:
         # How it ended is the supervisor's to tell; a process that closed its socket is useless.
@@ -169,11 +256,14 @@ class InstanceProcess:
 
     def _process_ended(self, end: ProcessEnd) -> None:
         self.end = end
+        self._control.drain()  # its last words
         self._control.close()
+        self._output.finish()
         for confirmed in self._regions.values():
             if not confirmed.done():
                 confirmed.set_result(None)
         self._regions.clear()
+        self._told_readiness(False)
         if self._answer is not None and not self._answer[1].done():
             self._answer[1].set_exception(InstanceDied(self._death_text()))
         self._ended.set_result(None)

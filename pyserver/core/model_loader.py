@@ -12,13 +12,16 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from pyserver.core.dependents import Dependents
 from pyserver.core.ensemble_fit import is_ensemble, refuse_circle, step_models
-from pyserver.core.ensemble_load import EnsembleLoad, EnsembleVersion
+from pyserver.core.ensemble_load import EnsembleLoad
+from pyserver.core.load_order import LoadOrder
 from pyserver.core.model_source import LoadFailed, ModelSource, ModelSources, NoVersion, PollFailed
-from pyserver.core.served_version import ServedVersion
+from pyserver.core.running_versions import RunningVersions, Served
 from pyserver.core.version_load import LoadContext, VersionLoad
 from pyserver.errors import InternalError, ServerError
 from pyserver.repository.lifecycle import Loaded, ModelVersion, State
@@ -28,7 +31,6 @@ from pyserver.repository.scan import check_model_name
 
 log = logging.getLogger(__name__)
 
-Served = ServedVersion | EnsembleVersion
 # What is to be ended, and the version that is told then, if it is being unloaded.
 Leaving = tuple[Served, ModelVersion | None]
 
@@ -53,11 +55,12 @@ class ModelLoader:
         self._registry = registry
         self._settle = settle
         self._remember = remember
-        self._served: dict[int, Served] = {}  # by handle: all that run, retiring ones too
+        self.running = RunningVersions()
         self._in_use: dict[str, ModelSource] = {}
         self._asked_for: set[str] = set()  # not loaded for an ensemble alone
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
+        self._order = LoadOrder()
         self._handles = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         # Models whose folder or config is no good, and why.
@@ -65,10 +68,6 @@ class ModelLoader:
         # Models whose last load failed later than that: Triton's reason.
         self.load_failures: dict[str, str] = {}
         self._dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
-
-    @property
-    def served(self) -> list[Served]:
-        return list(self._served.values())
 
     def never_loaded(self) -> dict[str, str]:
         """Models that did not get as far as having versions, and why."""
@@ -79,12 +78,20 @@ class ModelLoader:
             if name in self.poll_failures or not self._registry.versions(name)
         }
 
-    async def load(self, name: str, override: LoadOverride | None = None) -> None:
-        """Loads or reloads; returns when the new versions serve, or raises with Triton's texts."""
-        await self._load(name, override)
+    async def load(
+        self, name: str, override: LoadOverride | None = None, *, waiter: str = ""
+    ) -> None:
+        """Loads or reloads; returns when the new versions serve, or raises with Triton's texts.
+
+        `waiter`: the model whose own load waits for this one.
+        """
+        with self._order.waiting(waiter, name) if waiter else nullcontext():
+            await self._load(name, override, nested=bool(waiter))
         self._asked_for.add(name)
 
-    async def _load(self, name: str, override: LoadOverride | None = None) -> None:
+    async def _load(
+        self, name: str, override: LoadOverride | None = None, *, nested: bool = False
+    ) -> None:
         check_model_name(name)
         async with self._locks[name]:
             self.poll_failures.pop(name, None)
@@ -95,8 +102,8 @@ class ModelLoader:
                     source.discard()
                     return
                 if is_ensemble(source):
-                    await self._prepare_steps(source)
-                await self._load_all_versions(source)
+                    await self._prepare_steps(source, nested)
+                await self._load_all_versions(source, nested)
             except PollFailed as error:
                 self.poll_failures[name] = error.reason
                 raise
@@ -107,11 +114,11 @@ class ModelLoader:
                 raise
             await self._settle()
 
-    async def _prepare_steps(self, source: ModelSource) -> None:
+    async def _prepare_steps(self, source: ModelSource, nested: bool) -> None:
         """Loads the models that an ensemble needs; raises LoadFailed if it does not fit them."""
         try:
             await refuse_circle(source, self._known_source)
-            steps = map(self._load_step, step_models(source))
+            steps = [self._load_step(source.name, one, nested) for one in step_models(source)]
             for result in await asyncio.gather(*steps, return_exceptions=True):
                 if isinstance(result, BaseException) and not isinstance(result, ServerError):
                     raise result
@@ -121,7 +128,7 @@ class ModelLoader:
             source.discard()
             raise LoadFailed(source.name, str(error)) from error
 
-    async def _load_step(self, name: str) -> None:
+    async def _load_step(self, ensemble: str, name: str, nested: bool) -> None:
         if self._context.settings.model_control_mode != "explicit":
             async with self._locks[name]:
                 tried = (
@@ -133,7 +140,8 @@ class ModelLoader:
                 return
         elif self._registry.ready_versions(name):
             return
-        await self._load(name)
+        with self._order.waiting(ensemble, name):
+            await self._load(name, nested=nested)
 
     async def _known_source(self, name: str) -> ModelSource | None:
         """What the model serves with now, or would be loaded from."""
@@ -190,9 +198,15 @@ class ModelLoader:
             self._forget_source(name)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def broken_peer(self, peer: int) -> None:
-        """A peer broke the shared-memory protocol; if it is an instance, its process is ended."""
-        any(served.broken_peer(peer) for served in self._served.values())
+    def is_needed(self, name: str) -> bool:
+        """Whether ensembles are composed of it."""
+        return bool(self._dependents.of(name))
+
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is from now on, for all instances."""
+        settings = replace(self._context.settings, log_verbose=level)
+        self._context = replace(self._context, settings=settings)
+        self.running.set_verbosity(level)
 
     def _serves(self, source: ModelSource) -> bool:
         in_use = self._in_use.get(source.name)
@@ -201,12 +215,12 @@ class ModelLoader:
         ready = [version.version for version in self._registry.ready_versions(source.name)]
         return ready == list(source.config.versions)
 
-    async def _load_all_versions(self, source: ModelSource) -> None:
+    async def _load_all_versions(self, source: ModelSource, nested: bool) -> None:
         versions = [self._registry.version(source.name, one) for one in source.config.versions]
         for version in versions:
             version.begin_load()
         results = await asyncio.gather(
-            *(self._load_version(source, one) for one in versions), return_exceptions=True
+            *(self._load_version(source, one, nested) for one in versions), return_exceptions=True
         )
         failures = {
             version: result
@@ -231,10 +245,11 @@ class ModelLoader:
         log.info("successfully loaded '%s'", source.name)
 
     async def _load_version(
-        self, source: ModelSource, version: ModelVersion
+        self, source: ModelSource, version: ModelVersion, nested: bool
     ) -> tuple[Served, Loaded]:
         attempts = 1 + self._context.settings.model_load_retry_count
-        async with self._load_slots:
+        # Who waits for this one may have the last slot.
+        async with nullcontext() if nested else self._load_slots:
             for left in reversed(range(attempts)):
                 handle = next(self._handles)
 
@@ -259,7 +274,7 @@ class ModelLoader:
                     if not left:
                         raise
                 else:
-                    self._served[handle] = served
+                    self.running[handle] = served
                     return served, loaded
         raise AssertionError("a load has at least one attempt")
 
@@ -277,7 +292,7 @@ class ModelLoader:
     async def _join(self, source: ModelSource, version: int) -> Loaded:
         """Makes an ensemble's version anew, with its steps' models as they are now."""
         handle = next(self._handles)
-        self._served[handle], loaded = await self._ensemble_load(source, version, handle).run()
+        self.running[handle], loaded = await self._ensemble_load(source, version, handle).run()
         return loaded
 
     async def _fail(
@@ -297,6 +312,7 @@ class ModelLoader:
                 version.fail(reason)
             text += f"version {version.version} is at UNAVAILABLE state: {reason};"
         source.discard()
+        self._forget_metrics(source.name)
         await self._settle()
         for error in failures.values():
             if not isinstance(error, ServerError):
@@ -311,7 +327,7 @@ class ModelLoader:
         for version, _, content in loaded:
             before = version.become_ready(content)
             if before is not None:
-                leaving.append((self._served[before.handle], None))
+                leaving.append((self.running[before.handle], None))
         for version in self._registry.ready_versions(source.name):
             if version.version not in new:
                 leaving += self._begin_unload(version)
@@ -343,7 +359,7 @@ class ModelLoader:
         if leaving is None:
             return []
         log.info("unloading: %s:%d", version.name, version.version)
-        return [(self._served[leaving.handle], version)]
+        return [(self.running[leaving.handle], version)]
 
     def _unload_version(self, version: ModelVersion) -> list[asyncio.Task[None]]:
         return [self._start(self._end(*leaving)) for leaving in self._begin_unload(version)]
@@ -353,7 +369,7 @@ class ModelLoader:
         await asyncio.gather(*ending)
 
     def _leaving(self, handles: list[int]) -> list[Leaving]:
-        return [(self._served[handle], None) for handle in handles]
+        return [(self.running[handle], None) for handle in handles]
 
     def _end_in_order(self, leaving: list[Leaving]) -> None:
         async def end_each() -> None:
@@ -371,14 +387,19 @@ class ModelLoader:
         await self._settle()
         await self._settle()
         await served.stop()
-        self._served.pop(served.handle, None)
+        self.running.pop(served.handle, None)
+        self._forget_metrics(served.name)
         if version is not None:
             version.finish_unload(served.handle)
             log.info("successfully unloaded '%s' version %d", version.name, version.version)
 
+    def _forget_metrics(self, name: str) -> None:
+        if not self.running.has_model(name):
+            self._context.environment.calls.metrics.forget(name)
+
     def _broken(self, version: ModelVersion, handle: int, reason: str) -> None:
         """Its processes die again and again: out of service, with the reason."""
-        served = self._served.get(handle)
+        served = self.running.get(handle)
         if served is None:
             return
         if version.loaded is not None and version.loaded.handle == handle:

@@ -21,6 +21,7 @@ from pyserver.control.channel import Message
 from pyserver.core.catalog import catalog_entry
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.frontends import Frontends
+from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources
 from pyserver.core.peers import PeerDirectory
@@ -99,6 +100,7 @@ class Core:
         if cache is not None and cache.redis is not None:
             self._remote_cache = RemoteCache(cache.redis, engine, self._loop)
             self.events.on_cache = self._remote_cache.heard
+        self.calls = InstanceCalls(settings, self.registry)
         environment = Environment(
             loop=self._loop,
             engine=engine,
@@ -107,6 +109,7 @@ class Core:
             link=link,
             region_bytes=settings.region_byte_size,
             stop_timeout_s=max(2.0, float(settings.exit_timeout_secs)),
+            calls=self.calls,
             cache_seed=_cache_seed(cache),
             remote_cache=self._remote_cache,
         )
@@ -118,6 +121,11 @@ class Core:
             self.settle,
             self._remember,
         )
+        self.calls.serve(self.loader)
+
+    def custom_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """What the models count by themselves, by model: see CustomMetrics."""
+        return self.calls.metrics.custom_metrics()
 
     # --- start ---
 
@@ -172,7 +180,8 @@ class Core:
     def summary(self, duplicates: list[str]) -> dict[str, Any]:
         """For the start-up table: what is loaded, what is not and why, and memory."""
         instances = {
-            (served.name, served.version): len(served.instances()) for served in self.loader.served
+            (served.name, served.version): len(served.instances())
+            for served in self.loader.running.values()
         }
         lines = [IndexEntry(one.name, one.version, one.state, one.reason) for one in self.registry]
         lines += [
@@ -196,7 +205,7 @@ class Core:
 
     def _memory(self) -> dict[str, int]:
         """What our processes have resident, for the start-up table."""
-        pids = {one["pid"] for served in self.loader.served for one in served.instances()}
+        pids = {one["pid"] for served in self.loader.running.values() for one in served.instances()}
         return {
             "core": resident_byte_size(os.getpid()),
             "instances": sum(resident_byte_size(pid) for pid in pids),
@@ -207,7 +216,7 @@ class Core:
         instances = [
             {"model": served.name, "version": served.version, **one}
             | {"resident_byte_size": resident_byte_size(one["pid"])}
-            for served in self.loader.served
+            for served in self.loader.running.values()
             for one in served.instances()
         ]
         frontends = await self.frontends.counters()
@@ -215,6 +224,7 @@ class Core:
             "engine": self.engine.counters(),
             "frontends": {str(index): figures for index, figures in frontends.items()},
             "instances": instances,
+            "custom_metrics": self.custom_metrics(),
         }
 
     # --- the supervisor's messages ---
@@ -259,6 +269,7 @@ class Core:
         self.begin_exit()
         for task in list(self._tasks):
             task.cancel()
+        self.calls.close()
         try:
             async with asyncio.timeout(2.0):
                 await self.loader.unload_everything()
@@ -340,7 +351,7 @@ class Core:
     def _broken_peer(self, peer: int, why: str) -> None:
         if self.frontends.broken(peer):
             return
-        self.loader.broken_peer(peer)
+        self.loader.running.broken_peer(peer)
 
     def spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -16,9 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyserver.control.channel import Message
 from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
 from pyserver.core.engine_link import Engine, EngineEvents
+from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
@@ -81,6 +84,7 @@ class Environment:
     link: SupervisorLink
     region_bytes: int
     stop_timeout_s: float
+    calls: InstanceCalls
     cache_seed: int | None = None  # of the response cache's keys; None: this server has none
     remote_cache: RemoteCache | None = None
 
@@ -123,6 +127,7 @@ class ServedVersion:
         self.name = name
         self.version = version
         self.handle = handle
+        self.python = PythonEnvironment()  # before the first process is opened
         self._env = environment
         self._on_broken = on_broken
         self._slots: list[_Slot] = []
@@ -138,12 +143,16 @@ class ServedVersion:
 
     def open_process(self) -> InstanceProcess:
         """Starts a process, which will become the first slot's."""
-        return InstanceProcess(
+        process = InstanceProcess(
             self._env.link,
             self._env.loop,
             f"{self.name}:{self.version}",
             on_death=self._died,
+            on_request=self._requested,
+            python=self.python,
         )
+        process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
+        return process
 
     async def start(
         self,
@@ -238,6 +247,22 @@ class ServedVersion:
             for instance in slot.instances
         ]
 
+    def set_verbosity(self, level: int) -> None:
+        """What --log-verbose is from now on, for all processes."""
+        if "settings" in self._model:
+            self._model["settings"]["log_verbose"] = level
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.set_verbosity(level)
+
+    def _who(self, slot: _Slot) -> str:
+        return f"instance '{slot.name}' of model '{self.name}' version {self.version}"
+
+    async def is_ready(self) -> bool:
+        """What the models of all instances say of themselves; they are asked at once."""
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        return all(await asyncio.gather(*(one.is_ready() for one in processes)))
+
     @property
     def warming_up(self) -> bool:
         return any(slot.warming for slot in self._slots)
@@ -312,6 +337,7 @@ class ServedVersion:
             for fd in fds[:3]:
                 os.close(fd)
         slot.joined = True
+        process.label = self._who(slot)
         return regions
 
     def _leave(self, slot: _Slot, message: str) -> None:
@@ -324,11 +350,15 @@ class ServedVersion:
         slot.joined = False
         slot.process = None
 
+    def _requested(self, process: InstanceProcess, message: Message, fds: list[int]) -> None:
+        slot = next((one for one in self._slots if one.process is process), None)
+        self._env.calls.heard(self.name, slot is None or slot.filling, process, message, fds)
+
     def _died(self, process: InstanceProcess) -> None:
         slot = next((one for one in self._slots if one.process is process), None)
         if slot is None:
             return  # it died before it had a place: whoever asked it something is told
-        text = f"instance '{slot.name}' of model '{self.name}' version {self.version} {process.end}"
+        text = f"{self._who(slot)} {process.end}"
         log.error("%s", text)
         slot.last_end = str(process.end)
         self._leave(slot, f"{text} while it executed the request")
@@ -367,7 +397,7 @@ class ServedVersion:
         began_s = time.monotonic()
         process = slot.process = self.open_process()
         slot.restart_count += 1
-        who = f"instance '{slot.name}' of model '{self.name}' version {self.version}"
+        who = self._who(slot)
         try:
             await self._fill(slot, prepare=True)
         except asyncio.CancelledError:

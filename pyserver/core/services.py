@@ -8,6 +8,7 @@ from pyserver.control.services import Services
 from pyserver.control.trace_settings import TraceSettings
 from pyserver.core.role import Core
 from pyserver.observe.log import open_log
+from pyserver.settings import Settings
 
 
 def make_operations(core: Core) -> Operations:
@@ -16,10 +17,16 @@ def make_operations(core: Core) -> Operations:
         core,
         core.registry,
         core.loader,
-        Sources(core.sources.scan, core.engine.statistics, core.counters),
+        Sources(
+            core.sources.scan, core.engine.statistics, core.counters, core.loader.running.is_ready
+        ),
     )
 
 
 def make_services(core: Core) -> Services:
-    logs = LogSettings(core.settings, lambda settings: open_log(settings, role="core"))
+    def changed(settings: Settings) -> None:
+        open_log(settings, role="core")
+        core.loader.set_verbosity(settings.log_verbose)
+
+    logs = LogSettings(core.settings, changed)
     return Services(make_operations(core), logs, TraceSettings(core.registry), core.settings)

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyserver.control.channel import AsyncControlSocket, Message, pair
@@ -84,14 +84,32 @@ class SupervisorLink:
     def send(self, message: Message) -> None:
         self._control.send(message)
 
-    def spawn(self, name: str, environment: dict[str, str] | None = None) -> Spawned:
-        """Asks for an instance process. `name` is for people; the key made of it is unique."""
+    def spawn(
+        self,
+        name: str,
+        *,
+        output_fd: int,
+        program: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Spawned:
+        """Asks for an instance process. `name` is for people; the key made of it is unique.
+
+        `output_fd`, which stays the caller's, becomes its stdout and stderr. `program` takes the
+        place of our own interpreter and the instance role's module.
+        """
         key = f"{name}#{next(self._numbers)}"
         ours, theirs = pair()
         spawned = Spawned(key, ours.detach(), self._loop.create_future())
         self._spawned[key] = spawned
-        request = {"op": "spawn", "key": key, "role": "instance", "env": environment or {}}
-        self._control.send(request, [theirs.fileno()])
+        request: Message = {
+            "op": "spawn",
+            "key": key,
+            "role": "instance",
+            "env": dict(environment or {}),
+        }
+        if program is not None:
+            request["program"] = list(program)
+        self._control.send(request, [theirs.fileno(), output_fd])
         theirs.close()
         return spawned
 

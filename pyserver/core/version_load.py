@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pyserver.core.catalog import engine_settings, model_spec
 from pyserver.core.instance_plan import into_processes, plan_instances
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.model_environment import PythonEnvironment, python_environment
 from pyserver.core.model_source import ModelSource
 from pyserver.core.remote_cache import model_digest
 from pyserver.core.served_version import Environment, ServedVersion
@@ -33,6 +34,8 @@ class BackendInfo(Protocol):
 
     @property
     def threads_share_process(self) -> bool: ...
+    @property
+    def models_bring_python(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class VersionLoad:
         process: InstanceProcess | None = None
         try:
             info = self._backend_info()
+            if info.models_bring_python:
+                self._served.python = await asyncio.to_thread(self._python_environment)
             process = self._served.open_process()
             loaded = await self._load(process, info)
         except BaseException:
@@ -99,6 +104,21 @@ class VersionLoad:
                 " runtime on the model configuration."
             )
         return info
+
+    def _python_environment(self) -> PythonEnvironment:
+        """In a thread: it may unpack, install, and run other programs."""
+        config = self._source.config.message
+        return python_environment(
+            config.name,
+            {key: value.string_value for key, value in config.parameters.items()},
+            self._source.folder,
+            self._source.folder / str(self._version),
+            self._backend_settings(config.backend),
+            self._say,
+        )
+
+    def _say(self, phase: str) -> None:
+        self._phase = phase
 
     async def _load(self, process: InstanceProcess, info: BackendInfo) -> Loaded:
         from pyserver.config.json_view import config_json

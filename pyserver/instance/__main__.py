@@ -9,9 +9,9 @@ import sys
 
 from pyserver._core import end_with_parent
 from pyserver.control.channel import ControlClosed, ControlSocket
-from pyserver.instance.process import ignore_stop_signals
+from pyserver.instance.log_handler import ControlLogHandler
+from pyserver.instance.process import ignore_stop_signals, show_output_at_once
 from pyserver.instance.role import InstanceRole
-from pyserver.observe.log import LineFormat
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,11 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not end_with_parent("ps-instance", parent):
         return 1
     ignore_stop_signals()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormat(role="instance", iso=False, escape=True))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    show_output_at_once()
+    role = InstanceRole(ControlSocket(options.control_fd))
+    logging.basicConfig(level=logging.INFO, handlers=[ControlLogHandler(role.send)])
     try:
-        InstanceRole(ControlSocket(options.control_fd)).run()
+        role.run()
     except ControlClosed:
         return 1
     return 0

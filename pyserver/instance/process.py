@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 from pathlib import Path
+
+from pyserver._core import line_buffer_stdout
 
 
 def set_name(name: str) -> None:
     """What `ps` and `top` show; the kernel keeps 15 bytes."""
     Path("/proc/self/comm").write_bytes(name.encode()[:15])
+
+
+def show_output_at_once() -> None:
+    """stdout is a pipe here, which both Python and C would fill before they write: a line is
+    written when it ends, so that nothing waits, or is lost in a crash.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    line_buffer_stdout()
 
 
 def ignore_stop_signals() -> None:

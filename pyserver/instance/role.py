@@ -4,6 +4,9 @@
     attach, region -> region_ok    our channels, and everybody's memory
     load -> loaded                 the model is there, its instances take batches
     stop                           finish what runs, finalize, exit
+    is_ready -> ready              what the model says, from a thread of its own
+
+By itself it says: log, metrics, and call -> answer (a model loads another).
 
 A thread reads the control socket all the time, so that regions come and go while a model executes;
 what takes long (prepare, load) happens in the main thread, and so does the execution of a backend
@@ -17,25 +20,30 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyserver._core import Executor, PeerRegions
 from pyserver.backends import BackendInfo, backend_info
 from pyserver.backends.interface import (
+    AsksServer,
     Backend,
     Instance,
     InstanceInfo,
     LoadedModel,
     ModelInfo,
+    TellsReadiness,
     make_backend,
 )
 from pyserver.control.channel import ControlClosed, ControlSocket
 from pyserver.errors import InternalError, NotFoundError, ServerError
+from pyserver.instance.calls import CoreCalls
 from pyserver.instance.controls import control_tensors
 from pyserver.instance.process import set_name
+from pyserver.instance.readiness import Readiness
 from pyserver.instance.states import state_tensors
+from pyserver.observe.log import set_verbosity
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +73,8 @@ class InstanceRole:
         self._leave = leave
         self._send_lock = threading.Lock()
         self._regions = PeerRegions()
+        self._calls = CoreCalls(self.send)
+        self._readiness = Readiness(self.send)
         # Requests of core that the main thread answers, in order.
         self._work: queue.SimpleQueue[tuple[Message, list[int]]] = queue.SimpleQueue()
         self._info: BackendInfo | None = None
@@ -106,9 +116,15 @@ class InstanceRole:
         if op == "region":
             self._regions.add(message["peer"], fds[0])
             _close(fds)
-            self._send({"op": "region_ok", "peer": message["peer"]})
+            self.send({"op": "region_ok", "peer": message["peer"]})
         elif op == "retire":
             self._regions.retire(message["peer"])
+        elif op == "answer":
+            self._calls.answered(message)
+        elif op == "is_ready":
+            self._readiness.ask(message["id"])
+        elif op == "verbosity":
+            set_verbosity(int(message["level"]))
         else:
             if op == "stop":
                 self._stop_executors()
@@ -119,9 +135,10 @@ class InstanceRole:
         for running in list(self._running):
             running.executor.stop()
 
-    def _send(self, message: Message) -> None:
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """To core; from any thread."""
         with self._send_lock:
-            self._control.send(message)
+            self._control.send(message, fds)
 
     # --- the main thread ---
 
@@ -146,13 +163,13 @@ class InstanceRole:
         try:
             answer = work()
         except ServerError as error:
-            self._send({"op": "failed", "message": str(error), "code": error.code})
+            self.send({"op": "failed", "message": str(error), "code": error.code})
         except Exception as error:  # a bug of ours or of a framework: core must know at once
             log.exception("loading failed")
             text = f"{type(error).__name__}: {error}"
-            self._send({"op": "failed", "message": text, "code": InternalError.code})
+            self.send({"op": "failed", "message": text, "code": InternalError.code})
         else:
-            self._send(answer)
+            self.send(answer)
             return True
         return False
 
@@ -161,10 +178,13 @@ class InstanceRole:
         set_name(f"ps-{model.name}")
         settings = message.get("settings") or {}
         self._max_unread = int(settings.get("grpc_max_response_pool_size", 0))
+        set_verbosity(int(settings.get("log_verbose", 0)))
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
         self._info, self._model, self._backend = info, model, make_backend(info)
+        if isinstance(self._backend, AsksServer):
+            self._backend.connect(self._calls)
         completion = self._backend.describe(model) if message.get("auto_complete", True) else None
         return {"op": "prepared", "completion": completion}
 
@@ -178,7 +198,13 @@ class InstanceRole:
         self._attached.clear()
         if self._stopping:  # core changed its mind meanwhile, and saw only some of them
             self._stop_executors()
-        return {"op": "loaded"}
+        hooks = [
+            one.instance.is_ready
+            for one in self._running
+            if isinstance(one.instance, TellsReadiness) and one.instance.has_readiness
+        ]
+        self._readiness.open(hooks)
+        return {"op": "loaded", "readiness": bool(hooks)}
 
     def _make_instance(
         self, model: ModelInfo, loaded: LoadedModel, attached: _Attached

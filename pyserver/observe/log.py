@@ -30,6 +30,11 @@ def verbose(level: int) -> int:
     return max(1, logging.DEBUG + 1 - level)
 
 
+def set_verbosity(level: int) -> None:
+    """Which of our own messages are made at all: --log-verbose."""
+    logging.getLogger("pyserver").setLevel(verbose(level) if level else logging.INFO)
+
+
 class LineFormat(logging.Formatter):
     """One line per record; tables keep their lines."""
 
@@ -51,7 +56,8 @@ class LineFormat(logging.Formatter):
 
     def _start(self, record: logging.LogRecord, letter: str) -> str:
         moment = time.gmtime(record.created) if self._iso else time.localtime(record.created)
-        where = f"{record.process} {self._role} {record.filename}:{record.lineno}"
+        role = getattr(record, "role", self._role)  # another process's record names its own
+        where = f"{record.process} {role} {record.filename}:{record.lineno}"
         if self._iso:
             return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', moment)} {letter} {where}"
         micros = int(record.created % 1 * 1e6)
@@ -106,7 +112,5 @@ def open_log(settings: Settings, *, role: str) -> None:
         handler.addFilter(Wanted(settings))
     # Only our own messages may be verbose: libraries' debug output is not what --log-verbose asks.
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
-    logging.getLogger("pyserver").setLevel(
-        verbose(settings.log_verbose) if settings.log_verbose else logging.INFO
-    )
+    set_verbosity(settings.log_verbose)
     logging.captureWarnings(True)

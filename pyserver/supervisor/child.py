@@ -58,6 +58,8 @@ class Child:
         module: str,
         *,
         control_fd: int | None = None,
+        output_fd: int | None = None,
+        program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         on_message: Callable[[Message, list[int]], None] | None = None,
         on_end: Callable[[Ended], None],
@@ -66,7 +68,8 @@ class Child:
 
         With `control_fd` the child gets that descriptor, which stays the caller's, and speaks with
         somebody else; without, it speaks with us: `on_message(message, fds)` borrows the
-        descriptors, which are closed when it returns.
+        descriptors, which are closed when it returns. `output_fd` becomes its stdout and stderr.
+        `program` takes the place of `python -m module`: an interpreter of a model's own.
         """
         self.name = name
         self.started_s = loop.now()
@@ -82,7 +85,9 @@ class Child:
             control_fd = theirs.fileno()
         try:
             self._oom_kills = _oom_kills()
-            self._process = _start(module, control_fd, environment or {})
+            self._process = _start(
+                program or _command(module), control_fd, output_fd, environment or {}
+            )
         except OSError:
             if self._control is not None:
                 self._control.close()
@@ -170,6 +175,12 @@ class Child:
             self._loop.on_writable(self._control.fileno(), None)
 
     def _exited(self) -> None:
+        # What it has started or forked ends with it. Its number is not given to others before we
+        # have taken its exit code.
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left of its group
         code = self._process.poll()
         if code is None:
             return
@@ -203,12 +214,22 @@ class Child:
         self._waiting.clear()
 
 
-def _start(module: str, control_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _command(module: str) -> list[str]:
     # -P: the folder that the server was started in must not hide installed packages.
-    command = [sys.executable, "-P", "-m", module, f"--control-fd={control_fd}"]
+    return [sys.executable, "-P", "-m", module]
+
+
+def _start(
+    command: Sequence[str],
+    control_fd: int,
+    output_fd: int | None,
+    environment: Mapping[str, str],
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command,
+        [*command, f"--control-fd={control_fd}"],
         stdin=subprocess.DEVNULL,
+        stdout=output_fd,
+        stderr=output_fd,
         pass_fds=(control_fd,),
         process_group=0,
         env={**os.environ, **_path_to_ourselves(), **environment},

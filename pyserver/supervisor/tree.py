@@ -164,7 +164,7 @@ class Tree:
     def _from_core(self, message: Message, fds: list[int]) -> None:
         match message["op"]:
             case "spawn" if fds:
-                self._spawn(str(message.get("key")), message, fds[0])
+                self._spawn(str(message.get("key")), message, fds)
             case "kill":
                 instance = self._instances.get(str(message.get("key")))
                 if instance is not None:
@@ -199,7 +199,8 @@ class Tree:
                     "frontend %d sent a message that is not understood: %s", frontend.index, other
                 )
 
-    def _spawn(self, key: str, message: Message, control_fd: int) -> None:
+    def _spawn(self, key: str, message: Message, fds: list[int]) -> None:
+        """`fds`: its control socket, and where its output goes, if not where ours does."""
         module = self._roles.get(str(message.get("role")))
         try:
             if self.phase not in (Phase.STARTING, Phase.SERVING):
@@ -210,7 +211,9 @@ class Tree:
                 self._loop,
                 f"instance {key}",
                 module,
-                control_fd=control_fd,
+                control_fd=fds[0],
+                output_fd=fds[1] if len(fds) > 1 else None,
+                program=message.get("program"),
                 environment={str(k): str(v) for k, v in (message.get("env") or {}).items()},
                 on_end=lambda how: self._instance_ended(key, instance, how),
             )

@@ -34,14 +34,18 @@ CONFIG = {
 )
 def test_datatypes_by_every_name(number: int, text: str, kind: type) -> None:
     assert utils.triton_to_numpy_type(number) is kind
-    assert utils.triton_string_to_numpy(text) is kind
+    assert np.dtype(utils.triton_string_to_numpy(text)).type is kind
     assert utils.numpy_to_triton_type(kind) == number
 
 
 def test_bytes_types_are_strings_and_bf16_is_unknown_to_numpy() -> None:
     assert utils.numpy_to_triton_type(np.bytes_) == 13
+    assert utils.triton_to_numpy_type(14) is None
+    assert utils.numpy_to_triton_type(np.complex64) is None
+    assert utils.numpy_to_triton_type(np.dtype("float32")) == 11
+    assert utils.TRITON_STRING_TO_NUMPY["TYPE_BOOL"] is bool
     with pytest.raises(KeyError):
-        utils.triton_to_numpy_type(14)
+        utils.triton_string_to_numpy("TYPE_BF16")
 
 
 @pytest.mark.parametrize("elements", [[b"a", b"", b"\0\xff"], ["tex", "té"], [b"same", b"size"]])
@@ -49,7 +53,13 @@ def test_bytes_tensors_there_and_back(elements: list[Any]) -> None:
     encoded = utils.serialize_byte_tensor(np.array(elements, dtype=object))
     assert encoded is not None
     wanted = [one if isinstance(one, bytes) else one.encode() for one in elements]
-    assert utils.deserialize_bytes_tensor(encoded.item()).tolist() == wanted
+    assert isinstance(encoded, bytes)
+    assert utils.deserialize_bytes_tensor(encoded).tolist() == wanted
+
+
+def test_what_cannot_be_serialized() -> None:
+    assert utils.serialize_byte_tensor(np.array([], dtype=object)) == ()
+    assert utils.serialize_byte_tensor(np.zeros(2, np.float32)) is None
 
 
 def test_broken_bytes_are_refused() -> None:
@@ -130,15 +140,18 @@ def test_what_auto_complete_may_add() -> None:
         ),
         (
             lambda c: c.add_input({"name": "IN", "data_type": "TYPE_FP16", "dims": [2]}),
-            "unable to create input 'IN'",
+            "unable to load model 'm', configuration expects datatype TYPE_FP32 for input 'IN',"
+            " model provides TYPE_FP16",
         ),
         (
             lambda c: c.add_input({"name": "IN", "data_type": "TYPE_FP32", "dims": [3]}),
-            "unable to create input 'IN'",
+            "model 'm', tensor 'IN': the model expects dims .3. but the model configuration"
+            " specifies dims .2.",
         ),
         (
             lambda c: c.set_model_transaction_policy({"coupled": 1}),
-            "property other than 'decoupled'",
+            "^model transaction property in auto-complete-config function for model 'm' contains"
+            " property other than 'decoupled'.$",
         ),
     ],
 )
@@ -150,5 +163,128 @@ def test_what_auto_complete_may_not_change(
 
 
 def test_auto_complete_keeps_a_given_scheduler() -> None:
-    with pytest.raises(ValueError, match="'sequence_batching'"):
+    text = (
+        "^Configuration specified scheduling_choice as 'sequence_batching', but"
+        " auto-complete-config function for model 'm' tries to set scheduling_choice as"
+        " 'dynamic_batching'$"
+    )
+    with pytest.raises(ValueError, match=text):
         completed(ModelConfig.set_dynamic_batching, sequence_batching={})
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(True, False), (False, True)])
+def test_auto_complete_keeps_a_given_transaction_policy(given: bool, wanted: bool) -> None:
+    policy = {"decoupled": given}
+    text = (
+        "^trying to change decoupled property in auto-complete-config for model 'm', which is"
+        f" already set to '{given}'.$"
+    )
+    with pytest.raises(ValueError, match=text):
+        completed(
+            lambda config: config.set_model_transaction_policy({"decoupled": wanted}),
+            model_transaction_policy=policy,
+        )
+    same = completed(
+        lambda config: config.set_model_transaction_policy({"decoupled": given}),
+        model_transaction_policy=dict(policy),
+    )
+    assert same["model_transaction_policy"] == policy
+
+
+def test_auto_complete_fills_what_the_config_leaves_open() -> None:
+    given = [{"name": "IN", "data_type": "TYPE_INVALID", "dims": [], "optional": False}]
+    tensor = {"name": "IN", "data_type": "TYPE_INT8", "dims": [3], "optional": False}
+    config = completed(lambda config: config.add_input(tensor), input=given)
+    assert config["input"] == [tensor]
+    text = "tensor 'IN': the model expects optional True but the model configuration specifies"
+    with pytest.raises(ValueError, match=text):
+        completed(lambda config: config.add_input(tensor | {"optional": True}), input=given)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        (
+            {"a": 1.5},
+            "Expect parameters values to have type bool/int/str, found type <class 'float'>",
+        ),
+        ({"a": None}, "values to have type bool/int/str, found type <class 'NoneType'>"),
+        ({1: "a"}, "Expect parameters keys to have type str, found type <class 'int'>"),
+        ([("a", 1)], "InferenceResponse parameters must be a dict, found type <class 'list'>"),
+    ],
+)
+def test_parameters_of_the_wrong_type(parameters: Any, text: str) -> None:
+    with pytest.raises(utils.TritonModelException, match=text):
+        utils.InferenceResponse([], parameters=parameters)
+
+
+def test_responses_and_errors_of_the_wrong_type() -> None:
+    with pytest.raises(utils.TritonModelException, match="should not be empty"):
+        utils.InferenceResponse([None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="error must be a TritonError"):
+        utils.InferenceResponse(error="no")  # type: ignore[arg-type]
+    codes = ["UNKNOWN", "INTERNAL", "NOT_FOUND", "INVALID_ARG", "UNAVAILABLE", "UNSUPPORTED"]
+    codes += ["ALREADY_EXISTS", "CANCELLED"]
+    assert [getattr(utils.TritonError, name) for name in codes] == list(range(8))
+
+
+def test_tensor_rules() -> None:
+    for make in (
+        utils.Tensor,
+        utils.Tensor.from_dlpack,
+        lambda n, a: utils.Tensor.empty(n, "f4", [1]),
+    ):
+        with pytest.raises(
+            utils.TritonModelException, match=r"^Tensor name cannot be an empty str"
+        ):
+            make("", np.zeros(1, np.float32))
+    with pytest.raises(utils.TritonModelException, match="Tensor must be a DLPack capsule"):
+        utils.Tensor.from_dlpack("T", [1, 2])
+    with pytest.raises(utils.TritonModelException, match="no datatype for numpy's complex64"):
+        utils.Tensor("T", np.zeros(1, np.complex64))
+    sparse = np.arange(8, dtype=np.int16)[::2]
+    tensor = utils.Tensor("T", sparse)
+    assert tensor.as_numpy().flags.c_contiguous and tensor.as_numpy().tolist() == [0, 2, 4, 6]
+    assert tensor.is_cpu()
+
+
+def test_empty_tensors_without_a_server() -> None:
+    tensor = utils.Tensor.empty("T", np.int32, [2, 3])
+    tensor.as_numpy()[:] = 7
+    assert tensor.as_numpy().tolist() == [[7] * 3] * 2 and tensor.triton_dtype() == 8
+    for kind in (object, np.complex64, ">i4"):
+        with pytest.raises(utils.TritonModelException, match="there is no empty tensor of numpy's"):
+            utils.Tensor.empty("T", kind, [1])
+    for shape in ([-1], [1 << 62, 1 << 62]):
+        with pytest.raises(utils.TritonModelException, match="its shape has no size"):
+            utils.Tensor.empty("T", np.int64, shape)
+
+
+def test_traces_have_no_context() -> None:
+    assert utils.InferenceTrace().get_context() is None
+
+
+def test_log_levels(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(1, "pyserver.model"):
+        for level in utils.LogLevel:
+            utils.Logger.log("told", level)
+        utils.Logger.log("at information")
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["INFO", "WARNING", "ERROR", "DEBUG", "INFO"]
+    assert {record.filename for record in caplog.records} == {"test_python_utils.py"}
+    assert utils.Logger.LogLevel.VERBOSE is utils.Logger.VERBOSE
+    with pytest.raises(TypeError, match="must be a LogLevel"):
+        utils.Logger.log("told", 20)  # type: ignore[arg-type]
+
+
+def test_there_is_nobody_to_load_models_without_a_server() -> None:
+    nobody = "Cannot communicate with parent service"
+    with pytest.raises(utils.TritonModelException, match=f"^Failed to load model: {nobody}$"):
+        utils.load_model("m")
+    with pytest.raises(utils.TritonModelException, match=f"^Failed to unload model: {nobody}$"):
+        utils.unload_model("m")
+    text = f"^Failed to check model readiness: {nobody}$"
+    with pytest.raises(utils.TritonModelException, match=text):
+        utils.is_model_ready("m")
+    with pytest.raises(utils.TritonModelException, match="files should be a dictionary of file"):
+        utils.load_model("m", files=[])  # type: ignore[arg-type]

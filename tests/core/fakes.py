@@ -261,6 +261,8 @@ class FakeSupervisor:
         if message["op"] == "spawn":
             pid = 1000 + len(self.instances)
             self.instances.append(FakeInstance(self, message["key"], pid, fds[0]))
+            for fd in fds[1:]:
+                os.close(fd)
             self.control.send({"op": "spawned", "key": message["key"], "pid": pid})
         elif message["op"] == "kill":
             self.killed.append((message["key"], message["signal"]))
@@ -310,6 +312,7 @@ class FakeFrontend:
 @dataclass(frozen=True)
 class FakeBackend:
     threads_share_process: bool
+    models_bring_python: bool = False
 
 
 BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False)}

@@ -47,6 +47,7 @@ class Served:
     ) -> None:
         self.engine = _core.Engine(REGION_BYTES, REGION_BYTES)
         self.engine.start()
+        self.logged: list[dict[str, Any]] = []
         self.client = Client(self.engine)
         self.client.know_region(_core.CORE_PEER, self.engine.region_fd)
         self._answers: list[dict[str, Any]] = []
@@ -127,9 +128,13 @@ class Served:
         return answer
 
     def _receive(self) -> dict[str, Any]:
-        message, fds = self.control.receive()
-        assert not fds
-        return message
+        """The next answer; what comes of its log is kept in `logged`."""
+        while True:
+            message, fds = self.control.receive()
+            assert not fds
+            if message["op"] != "log":
+                return message
+            self.logged.append(message)
 
     def infer(self, inputs: Any, *args: Any, **more: Any) -> Any:
         return self.client.infer(HANDLE, inputs, *args, **more)

@@ -25,7 +25,8 @@ async def _server_ready(
 
 async def _model_ready(services: Services, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
     version = parse_version(request.version)
-    return pb.ModelReadyResponse(ready=services.operations.model_ready(request.name, version))
+    ready = await services.operations.model_ready(request.name, version)
+    return pb.ModelReadyResponse(ready=ready)
 
 
 async def _server_metadata(

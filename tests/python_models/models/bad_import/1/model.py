@@ -1,3 +1,2 @@
 """A model that cannot be loaded."""
 
-import numpyy

@@ -1,0 +1,212 @@
+"""The Python that a model runs with: the server's own, or an environment that the model brings.
+
+    EXECUTION_ENV_PATH    a folder, or an archive of one, as Triton's (parameters of the config)
+    python                a folder with bin/python, or an interpreter (parameters; ours alone)
+    requirements.txt      beside the model: built once, with the server's packages behind its own
+
+The interpreter runs our own code, so that it has to be of the version that `_core` is built for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyserver
+from pyserver.errors import InvalidArgumentError, UnavailableError
+from pyserver.repository.environment_archive import unpack
+from pyserver.repository.environment_cache import file_digest, kept
+
+log = logging.getLogger(__name__)
+
+_MODEL_DIRECTORY: Final = "$$TRITON_MODEL_DIRECTORY"
+_PROBE_WITHIN_S: Final = 60.0
+_BUILD_WITHIN_S: Final = 3600.0
+_PROBE: Final = """
+import json, sys, sysconfig
+try:
+    import numpy
+    why = ""
+except Exception as error:
+    why = f"{type(error).__name__}: {error}"
+print(json.dumps({"version": list(sys.version_info[:3]), "numpy": why,
+                  "suffix": sysconfig.get_config_var("EXT_SUFFIX") or ""}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonEnvironment:
+    """How an instance process is started: `program` is None for the server's own Python."""
+
+    program: tuple[str, ...] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def python_environment(
+    name: str,
+    parameters: Mapping[str, str],
+    model_dir: Path,
+    version_dir: Path,
+    settings: Mapping[str, str],
+    say: Callable[[str], None],
+) -> PythonEnvironment:
+    """What the model asks for, made if it has to be: may take minutes, and runs other programs.
+
+    `parameters` are the texts of the config's; `settings` those of `--backend-config=python,...`;
+    `say` hears what is being done. Raises InvalidArgumentError or UnavailableError.
+    """
+    given = parameters.get("EXECUTION_ENV_PATH", "")
+    own = parameters.get("python", "")
+    if given:
+        folder = _unpacked(_path(given, model_dir), say)
+    elif own:
+        folder = _path(own, model_dir)
+    else:
+        requirements = _requirements(model_dir, version_dir)
+        if requirements is None or settings.get("requirements") == "ignore":
+            return PythonEnvironment()
+        folder = _built(name, requirements, say)
+    interpreter = _interpreter(name, folder)
+    say("checking its Python environment")
+    _check(name, interpreter)
+    return _started_with(interpreter)
+
+
+def _path(text: str, model_dir: Path) -> Path:
+    """Relative paths count from the model's folder."""
+    return model_dir / text.replace(_MODEL_DIRECTORY, str(model_dir))
+
+
+def _unpacked(path: Path, say: Callable[[str], None]) -> Path:
+    if path.is_dir():
+        return path
+    if not path.is_file():
+        raise InvalidArgumentError(f"the Python environment '{path}' does not exist")
+    say("unpacking its Python environment")
+
+    def make(folder: Path) -> None:
+        unpack(path, folder)
+        relocate = folder / "bin" / "conda-unpack"
+        if relocate.is_file():  # writes the folder's path into the files that know another
+            _run([str(folder / "bin" / "python"), str(relocate)], _PROBE_WITHIN_S, folder)
+
+    try:
+        return kept("environments", file_digest(path), make)
+    except OSError as error:
+        raise UnavailableError(
+            f"the Python environment '{path}' cannot be kept: {error}"
+        ) from error
+
+
+def _requirements(model_dir: Path, version_dir: Path) -> Path | None:
+    for folder in (version_dir, model_dir):
+        path = folder / "requirements.txt"
+        if path.is_file():
+            return path
+    return None
+
+
+def _built(name: str, requirements: Path, say: Callable[[str], None]) -> Path:
+    say("building the environment of its requirements.txt")
+    text = requirements.read_bytes()
+    packages = sysconfig.get_path("purelib")
+    # What it refers to by a relative path belongs to the folder that it lies in.
+    seed = [sys.version.encode(), packages.encode(), str(requirements.parent).encode(), text]
+    digest = hashlib.sha256(b"\0".join(seed)).hexdigest()
+
+    def make(folder: Path) -> None:
+        log.info("model '%s': building the environment of '%s'", name, requirements)
+        _run([sys.executable, "-m", "venv", str(folder)], _BUILD_WITHIN_S, requirements.parent)
+        python = str(folder / "bin" / "python")
+        options = ["--no-input", "--disable-pip-version-check", "--quiet"]
+        install = [python, "-m", "pip", "install", *options, "-r", str(requirements)]
+        _run(install, _BUILD_WITHIN_S, requirements.parent)
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        own = folder / "lib" / version / "site-packages"
+        # Behind its own packages come the server's: numpy, and what the model does not name.
+        (own / "zz_pyserver.pth").write_text(f"{packages}\n")
+
+    try:
+        return kept("requirements", digest, make)
+    except OSError as error:
+        raise UnavailableError(
+            f"the environment of '{requirements}' cannot be kept: {error}"
+        ) from error
+
+
+def _run(command: list[str], within_s: float, folder: Path) -> str:
+    """Its output; what it says last is in the error."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=within_s,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"'{' '.join(command)}' took more than {within_s:g} s") from None
+    except OSError as error:
+        raise InvalidArgumentError(f"'{command[0]}' cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        raise InvalidArgumentError(
+            f"'{' '.join(command)}' ended with exit code {done.returncode}: {said[-2000:]}"
+        )
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _interpreter(name: str, path: Path) -> Path:
+    for candidate in (path, path / "bin" / "python", path / "bin" / "python3"):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    raise InvalidArgumentError(
+        f"the Python environment '{path}' of model '{name}' has no interpreter: neither it itself"
+        " nor bin/python in it can be run"
+    )
+
+
+def _check(name: str, interpreter: Path) -> None:
+    told = _run([str(interpreter), "-c", _PROBE], _PROBE_WITHIN_S, interpreter.parent)
+    try:
+        facts: dict[str, Any] = json.loads(told.strip().splitlines()[-1])
+        version = ".".join(str(part) for part in facts["version"])
+        suffix, numpy = str(facts["suffix"]), str(facts["numpy"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise InvalidArgumentError(
+            f"'{interpreter}', the Python of model '{name}', is no Python: it said {told[:200]!r}"
+        ) from None
+    folder = Path(pyserver.__file__).parent
+    if not (folder / f"_core{suffix}").is_file():
+        built = sorted(path.name for path in folder.glob("_core.*.so"))
+        raise InvalidArgumentError(
+            f"'{interpreter}', the Python of model '{name}', has version {version}; pyserver's"
+            f" native module is built for another ({', '.join(built) or 'none'}). Use an"
+            f" environment of Python {sys.version_info.major}.{sys.version_info.minor}, or build"
+            f" pyserver for {version} as well: it would need '{folder}/_core{suffix}'"
+        )
+    if numpy:
+        raise InvalidArgumentError(
+            f"'{interpreter}', the Python of model '{name}', cannot import numpy, which"
+            f" triton_python_backend_utils needs: {numpy}"
+        )
+
+
+def _started_with(interpreter: Path) -> PythonEnvironment:
+    # The environment finds pyserver by this file, and everything else in its own folders.
+    start = Path(pyserver.__file__).parent / "instance" / "start.py"
+    folder = interpreter.parent
+    variables = {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+    if (folder.parent / "pyvenv.cfg").is_file():
+        variables["VIRTUAL_ENV"] = str(folder.parent)
+    return PythonEnvironment((str(interpreter), "-P", str(start)), variables)
