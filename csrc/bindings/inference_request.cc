@@ -153,14 +153,20 @@ InferenceResponse::InferenceResponse(std::vector<std::shared_ptr<Tensor>> output
     }
   }
   if (parameters.is_none()) return;
-  if (!py::isinstance<py::dict>(parameters)) {
-    throw TritonModelException("InferenceResponse parameters must be a dict, found type " +
-                               type_text(parameters));
-  }
-  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(parameters)) {
-    parameters_.push_back(parameter_from(key, value));
-  }
+  parameters_ = parameters_from(parameters, "InferenceResponse");
   parameters_dict_ = parameters;
+}
+
+std::vector<shm::Parameter> parameters_from(const py::object& given, const char* whose) {
+  std::vector<shm::Parameter> parameters;
+  if (given.is_none()) return parameters;
+  if (!py::isinstance<py::dict>(given)) {
+    throw TritonModelException(std::string(whose) + " parameters must be a dict, found type " +
+                               type_text(given));
+  }
+  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(given))
+    parameters.push_back(parameter_from(key, value));
+  return parameters;
 }
 
 std::string InferenceResponse::parameters_json() const {
@@ -358,13 +364,9 @@ void bind_inference_request(py::module_& module) {
       .def("request_id", &InferenceRequest::request_id)
       .def("correlation_id", &InferenceRequest::correlation_id,
            "An int, or a str where the client gave text.")
-      .def("flags",
-           [](const InferenceRequest& request) {
-             return static_cast<uint32_t>(request.native()->flags());
-           })
-      .def(
-          "timeout", [](const InferenceRequest& request) { return request.native()->timeout_us(); },
-          "In microseconds; 0: none.")
+      .def("flags", &InferenceRequest::flags)
+      .def("set_flags", &InferenceRequest::set_flags, py::arg("flags"))
+      .def("timeout", &InferenceRequest::timeout_us, "In microseconds; 0: none.")
       .def(
           "parameters",
           [](const InferenceRequest& request) { return to_json(request.parameters()); },
@@ -373,6 +375,7 @@ void bind_inference_request(py::module_& module) {
       .def(
           "fail",
           [](const InferenceRequest& request, const std::string& message) {
+            if (request.native() == nullptr) return;
             instance::Link& link = *request.native()->link();
             link.fail(*request.native(), base::internal_error(message));
             link.flush();

@@ -33,6 +33,14 @@ py::capsule make_hold(const instance::RequestRef& request, const std::string& te
   return capsule;
 }
 
+// Likewise, of something that is kept by references.
+template <typename T>
+py::capsule keep(const std::shared_ptr<T>& kept) {
+  return py::capsule(new std::shared_ptr<T>(kept), [](void* pointer) {
+    delete static_cast<std::shared_ptr<T>*>(pointer);
+  });
+}
+
 }  // namespace
 
 Tensor::Tensor(std::string name, const py::array& array) : name_(std::move(name)) {
@@ -68,7 +76,17 @@ Tensor::Tensor(instance::RequestRef request, const instance::Input& input)
       datatype_(input.datatype),
       shape_(input.shape.begin(), input.shape.end()),
       bytes_(input.bytes),
-      request_(std::move(request)) {}
+      request_(std::move(request)) {
+  if (!input.control) location_ = input.location;
+}
+
+Tensor::Tensor(instance::AnswerRef answer, const instance::AnswerOutput& output)
+    : name_(output.name),
+      datatype_(output.datatype),
+      shape_(output.shape),
+      bytes_(output.bytes),
+      answer_(std::move(answer)),
+      location_(output.location) {}
 
 py::array Tensor::as_numpy() const {
   if (object_array_) return py::reinterpret_borrow<py::array>(object_array_);
@@ -83,10 +101,11 @@ py::array Tensor::as_numpy() const {
     if (datatype_ == Datatype::kBytes) return decode_bytes(name_, shape_, bytes_);
     return view_array(datatype_, shape_, bytes_.data(), hold, false);
   }
-  const auto* kept = new std::shared_ptr<DlManagedTensor>(packed_);
-  const py::capsule owner(
-      kept, [](void* pointer) { delete static_cast<std::shared_ptr<DlManagedTensor>*>(pointer); });
-  return view_array(datatype_, shape_, bytes_.data(), owner, true);
+  if (answer_ != nullptr) {
+    if (datatype_ == Datatype::kBytes) return decode_bytes(name_, shape_, bytes_);
+    return view_array(datatype_, shape_, bytes_.data(), keep(answer_), false);
+  }
+  return view_array(datatype_, shape_, bytes_.data(), keep(packed_), true);
 }
 
 py::capsule Tensor::to_dlpack() const {

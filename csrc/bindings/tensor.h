@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "base/datatype.h"
 #include "bindings/dlpack.h"
+#include "instance/calls.h"
 #include "instance/request.h"
 
 namespace pyserver::bindings {
@@ -30,6 +32,8 @@ class Tensor {
   Tensor(std::string name, DlPacked packed);
   // An input of `request`, without a copy.
   Tensor(instance::RequestRef request, const instance::Input& input);
+  // An output of a response to a call, likewise.
+  Tensor(instance::AnswerRef answer, const instance::AnswerOutput& output);
 
   const std::string& name() const { return name_; }
   base::Datatype datatype() const { return datatype_; }
@@ -41,6 +45,10 @@ class Tensor {
 
   // The request whose input this is, else null.
   const instance::RequestRef& request() const { return request_; }
+  // The response to a call whose output this is, else null.
+  const instance::AnswerRef& answer() const { return answer_; }
+  // Where the bytes are, if others can read them there.
+  const std::optional<shm::Location>& location() const { return location_; }
   // The elements in C order. Not for BYTES that came as an object array: see object_array().
   std::span<const uint8_t> bytes() const { return bytes_; }
   // The object array of a BYTES tensor made by the user; else a null object.
@@ -52,6 +60,8 @@ class Tensor {
   std::vector<int64_t> shape_;
   std::span<const uint8_t> bytes_;
   instance::RequestRef request_;
+  instance::AnswerRef answer_;
+  std::optional<shm::Location> location_;
   pybind11::object array_;  // keeps bytes_ alive, of an array
   pybind11::object object_array_;
   std::shared_ptr<DlManagedTensor> packed_;

@@ -78,6 +78,7 @@ struct Request : sched::Request {
   Model* model = nullptr;
   Batch* batch = nullptr;
   uint32_t batch_index = 0;  // in batch->requests
+  uint64_t parent = 0;       // of an instance's call: its batch that waits for this one; 0: none
   uint32_t responses = 0;    // counted, of a decoupled model
   uint64_t last_response_ns = 0;
   Request* peer_next = nullptr;  // among the submitter's requests
@@ -94,7 +95,7 @@ struct Request : sched::Request {
   std::unique_ptr<Run> led;  // of an ensemble's request
   bool own_table = false;
   WarmUpRun* warm_up = nullptr;    // of a sample's request: it has no submitter either
-  std::vector<SourceRef> sources;  // whose memory the step reads
+  std::vector<SourceRef> sources;  // whose memory it reads, of a step, or of a dead instance's call
 };
 
 struct Batch {
@@ -180,6 +181,7 @@ struct Model {
   bool accepting = true;
   bool drained = false;          // reported once
   bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size
+  bool calls = false;            // its instances have called other models: one may have to wait for another
   bool dirty = false;            // waits in the list for dispatch
   uint64_t wake_ns = sched::kNever;
 };
@@ -298,7 +300,9 @@ class Engine {
   void count_response(Request* request, const shm::Response& record, uint64_t now_ns);
   void close_if_over(Batch* batch);
   void erase_if_over(Batch* batch);
-  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);
+  // `keeps_memory`: somebody still reads the requests' memory, and a Source of each will say when nobody does.
+  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns,
+                     bool keeps_memory = false);
   void leave_batch(Request* request);
   void let_go(Request* request);
   void tell_released(Request* request);
@@ -370,7 +374,14 @@ class Engine {
   void answer_run_error(Request* request, uint8_t code, const std::string& message);
   void answer_run_empty(Request* request);
 
+  // calls.cc: what instances submit
+  void refuse_circle(uint64_t ticket, uint64_t now_ns);
+  std::string circle_of(const Request& call) const;
+  std::string circle_behind(const Run& run) const;
+  std::vector<SourceRef> read_by_calls(Peer* gone);
+
   // leases.cc
+  SourceRef lease_as_source(uint32_t slot);
   uint64_t make_lease(Peer* owner, Peer* holder, uint64_t cookie);
   void end_lease(uint32_t slot);
   void return_to(Peer* owner, uint64_t cookie);

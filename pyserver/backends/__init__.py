@@ -20,7 +20,8 @@ class BackendInfo:
     this backend. `threads_share_process`: its runtime is thread-safe, so that all instances of a
     version are threads of one process and share the weights; otherwise each instance has a process
     of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
-    instance group without a kind goes to the GPUs, where there are any.
+    instance group without a kind goes to the GPUs, where there are any. `may_call`: its models may
+    call other models while they execute.
     """
 
     name: str
@@ -29,6 +30,7 @@ class BackendInfo:
     threads_share_process: bool = True
     default_instance_count: int = 1
     uses_gpu: bool = False
+    may_call: bool = False
 
 
 BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
@@ -47,6 +49,7 @@ BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
                 "python",
                 "pyserver.backends.python:PythonBackend",
                 threads_share_process=False,
+                may_call=True,
             ),
         )
     }

@@ -16,9 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pyserver._core import (
+    TRITONSERVER_MEMORY_CPU,
+    TRITONSERVER_MEMORY_GPU,
     InferenceRequest,
     InferenceResponse,
     InferenceResponseSender,
+    InferenceTrace,
+    MemoryType,
+    PreferredMemory,
+    ResponseIterator,
     Tensor,
     TritonError,
     TritonModelException,
@@ -29,6 +35,8 @@ from pyserver.backends.python_model_config import ModelConfig
 from pyserver.datatype import DATATYPES
 
 __all__ = [
+    "TRITONSERVER_MEMORY_CPU",
+    "TRITONSERVER_MEMORY_GPU",
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_END",
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_START",
     "TRITONSERVER_REQUEST_RELEASE_ALL",
@@ -38,8 +46,12 @@ __all__ = [
     "InferenceRequest",
     "InferenceResponse",
     "InferenceResponseSender",
+    "InferenceTrace",
     "Logger",
+    "MemoryType",
     "ModelConfig",
+    "PreferredMemory",
+    "ResponseIterator",
     "Tensor",
     "TritonError",
     "TritonModelException",

@@ -34,7 +34,8 @@ class InstanceDied(InternalError):
 class InstanceProcess:
     """One process that holds one or more instances of one model version.
 
-    `on_death(process)` comes once, when the process has ended without `stop` having been called.
+    `on_death(process)` comes once, when the process has ended without `stop` having been called;
+    `on_call(process, message)` whenever its model wants to call another one for the first time.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class InstanceProcess:
         name: str,
         *,
         on_death: Callable[[InstanceProcess], None],
+        on_call: Callable[[InstanceProcess, Message], None] | None = None,
     ) -> None:
         self.name = name
         self.started_s = time.monotonic()
@@ -51,9 +53,11 @@ class InstanceProcess:
         self._link = link
         self._loop = loop
         self._on_death = on_death
+        self._on_call = on_call
         self._stopping = False
         self._answer: tuple[str, asyncio.Future[Message]] | None = None
         self._regions: dict[int, asyncio.Future[None]] = {}
+        self._settling: list[asyncio.Future[None]] = []
         self._ended = loop.create_future()
         self._spawned = link.spawn(name)
         self._control = AsyncControlSocket(
@@ -106,6 +110,18 @@ class InstanceProcess:
     def retire_region(self, peer: int) -> None:
         self._control.send({"op": "retire", "peer": peer})
 
+    def send(self, message: Message) -> None:
+        self._control.send(message)
+
+    async def settle(self) -> None:
+        """Returns when it has taken in what was sent before, or is gone."""
+        if not self.alive:
+            return
+        settled: asyncio.Future[None] = self._loop.create_future()
+        self._settling.append(settled)
+        self._control.send({"op": "settle"})
+        await settled
+
     async def stop(self, timeout_s: float) -> None:
         """Asks it to finish and exit; after half the time by SIGTERM, then by SIGKILL."""
         self._stopping = True
@@ -149,6 +165,10 @@ class InstanceProcess:
             confirmed = self._regions.pop(int(message.get("peer", -1)), None)
             if confirmed is not None and not confirmed.done():
                 confirmed.set_result(None)
+        elif op == "settled":
+            self._settled(self._settling[:1])
+        elif op == "call" and self._on_call is not None:
+            self._on_call(self, message)
         elif self._answer is None or self._answer[1].done():
             log.warning("%s said '%s' without having been asked", self, op)
         elif op == "failed":
@@ -158,6 +178,12 @@ class InstanceProcess:
             self._answer[1].set_exception(error)
         elif op == self._answer[0]:
             self._answer[1].set_result(message)
+
+    def _settled(self, waiting: Sequence[asyncio.Future[None]]) -> None:
+        del self._settling[: len(waiting)]
+        for settled in waiting:
+            if not settled.done():
+                settled.set_result(None)
 
     def _control_closed(self) -> None:
         # How it ended is the supervisor's to tell; a process that closed its socket is useless.
@@ -174,6 +200,7 @@ class InstanceProcess:
             if not confirmed.done():
                 confirmed.set_result(None)
         self._regions.clear()
+        self._settled(list(self._settling))
         if self._answer is not None and not self._answer[1].done():
             self._answer[1].set_exception(InstanceDied(self._death_text()))
         self._ended.set_result(None)

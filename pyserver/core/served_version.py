@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyserver.control.channel import Message
 from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
+from pyserver.core.callers import Callers
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.peers import PeerDirectory, Side
@@ -83,6 +85,7 @@ class Environment:
     stop_timeout_s: float
     cache_seed: int | None = None  # of the response cache's keys; None: this server has none
     remote_cache: RemoteCache | None = None
+    callers: Callers | None = None
 
 
 class _Slot:
@@ -143,7 +146,12 @@ class ServedVersion:
             self._env.loop,
             f"{self.name}:{self.version}",
             on_death=self._died,
+            on_call=self._calls,
         )
+
+    def _calls(self, process: InstanceProcess, message: Message) -> None:
+        if self._env.callers is not None:
+            self._env.callers.asked(process, self.name, message)
 
     async def start(
         self,

@@ -3,6 +3,7 @@
     prepare -> prepared            the backend is imported, the model has described itself
     attach, region -> region_ok    our channels, and everybody's memory
     load -> loaded                 the model is there, its instances take batches
+    call -> model ..., met         the model wants to call another one; from then on we hear of all
     stop                           finish what runs, finalize, exit
 
 A thread reads the control socket all the time, so that regions come and go while a model executes;
@@ -34,6 +35,7 @@ from pyserver.backends.interface import (
 from pyserver.control.channel import ControlClosed, ControlSocket
 from pyserver.errors import InternalError, NotFoundError, ServerError
 from pyserver.instance.controls import control_tensors
+from pyserver.instance.introductions import Introductions
 from pyserver.instance.process import set_name
 from pyserver.instance.states import state_tensors
 
@@ -65,6 +67,7 @@ class InstanceRole:
         self._leave = leave
         self._send_lock = threading.Lock()
         self._regions = PeerRegions()
+        self._introductions = Introductions(self._send)
         # Requests of core that the main thread answers, in order.
         self._work: queue.SimpleQueue[tuple[Message, list[int]]] = queue.SimpleQueue()
         self._info: BackendInfo | None = None
@@ -109,7 +112,7 @@ class InstanceRole:
             self._send({"op": "region_ok", "peer": message["peer"]})
         elif op == "retire":
             self._regions.retire(message["peer"])
-        else:
+        elif not self._introductions.receive(message):
             if op == "stop":
                 self._stop_executors()
             self._work.put((message, fds))
@@ -193,6 +196,8 @@ class InstanceRole:
             self._max_unread,
         )
         _close(list(attached.fds))
+        if self._info is not None and self._info.may_call:
+            executor.allow_calls(self._introductions.callees)
         controls = control_tensors(model.config)
         if controls:
             executor.set_controls(controls, model.max_batch_size > 0)
