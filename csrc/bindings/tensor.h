@@ -30,6 +30,8 @@ class Tensor {
  public:
   Tensor(std::string name, const pybind11::array& array);
   Tensor(std::string name, DlPacked packed);
+  // The same bytes under another name.
+  Tensor(std::string name, const Tensor& other);
   // An input of `request`, without a copy.
   Tensor(instance::RequestRef request, const instance::Input& input);
   // An output of a response to a call, likewise.
@@ -43,11 +45,11 @@ class Tensor {
   pybind11::array as_numpy() const;
   pybind11::capsule to_dlpack() const;
 
-  // The request whose input this is, else null.
+  // The request whose input this is, or is a view of; else null.
   const instance::RequestRef& request() const { return request_; }
-  // The response to a call whose output this is, else null.
+  // Likewise, the response to a call.
   const instance::AnswerRef& answer() const { return answer_; }
-  // Where the bytes are, if others can read them there.
+  // Where the bytes are, if others can read them there: in the memory of request() or of answer().
   const std::optional<shm::Location>& location() const { return location_; }
   // The elements in C order. Not for BYTES that came as an object array: see object_array().
   std::span<const uint8_t> bytes() const { return bytes_; }
@@ -55,6 +57,9 @@ class Tensor {
   const pybind11::object& object_array() const { return object_array_; }
 
  private:
+  // An array over shared memory of ours, as as_numpy() made it or a view of such a one, stays there.
+  void find_place(const pybind11::array& array);
+
   std::string name_;
   base::Datatype datatype_ = base::Datatype::kInvalid;
   std::vector<int64_t> shape_;

@@ -240,8 +240,8 @@ void Calls::replied(const shm::Reply& reply) {
     if (!call->dropped_) call->arrived_.push_back(answer);
     call->ready_.store(true, std::memory_order_release);
     if (call->completions_ != nullptr) {
-      call->completions_->add(call->ticket_);
       if (call->final_) awaited_.fetch_sub(1, std::memory_order_acq_rel);
+      call->completions_->add(call->ticket_);
     }
   }
   forget_if_over(call);
