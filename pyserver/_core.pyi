@@ -297,9 +297,7 @@ TRITONSERVER_MEMORY_GPU: MemoryType
 TRITONSERVER_MEMORY_CPU: MemoryType
 
 class PreferredMemory:
-    def __init__(
-        self, preferred_memory_type: MemoryType, preferred_device_id: int = 0
-    ) -> None: ...
+    def __init__(self, preferred_memory_type: MemoryType, preferred_device_id: int = 0) -> None: ...
 
 class InferenceTrace:
     def __init__(self) -> None: ...

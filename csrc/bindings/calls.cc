@@ -304,8 +304,9 @@ std::shared_ptr<InferenceRequest> make_request(
     const std::vector<std::shared_ptr<Tensor>>& inputs, const std::vector<std::string>& outputs,
     const std::string& model_name, int64_t model_version, uint32_t flags, uint64_t timeout,
     const PreferredMemory& preferred_memory, const InferenceTrace&, const py::object& parameters) {
-  MadeRequest::Fields fields{request_id, 0,       {}, inputs, outputs, model_name, model_version,
-                             timeout,    preferred_memory, parameters};
+  MadeRequest::Fields fields{
+      request_id,       0,         {}, inputs, outputs, model_name, model_version, timeout,
+      preferred_memory, parameters};
   if (py::isinstance<py::int_>(correlation_id)) {
     fields.correlation_id = correlation_id.cast<uint64_t>();
   } else if (py::isinstance<py::str>(correlation_id)) {

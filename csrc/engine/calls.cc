@@ -90,9 +90,8 @@ class Waits {
     if (call.answered) return false;
     if (call.queued) {
       return !call.model->instances.empty() &&
-             std::ranges::all_of(call.model->instances, [&](const Peer* instance) {
-               return blocked_.at(instance);
-             });
+             std::ranges::all_of(call.model->instances,
+                                 [&](const Peer* instance) { return blocked_.at(instance); });
     }
     if (call.led != nullptr) return stuck_step(call) != nullptr;
     return call.instance != nullptr && call.batch != nullptr && !call.batch->done &&
@@ -140,8 +139,8 @@ std::string Engine::circle_of(const Request& call) const {
   };
   if (!waits.stuck_for_ever(call, find)) return {};
   return "model '" + call.submitter->model->settings.name + "' calls model '" +
-         call.model->settings.name + "' in a circle, and would wait for itself: " +
-         waits.path(call) +
+         call.model->settings.name +
+         "' in a circle, and would wait for itself: " + waits.path(call) +
          "; no instance in it is free. More instances (instance_group) allow deeper circles";
 }
 
@@ -177,8 +176,7 @@ std::vector<SourceRef> Engine::read_by_calls(Peer* gone) {
   for (const auto& [id, batch] : gone->batches) {
     for (const Request* request : batch->requests) {
       if (request->released || request->null_request) continue;
-      read.push_back(
-          std::make_shared<Source>(this, Source::Kind::kRequest, 0, request->ticket));
+      read.push_back(std::make_shared<Source>(this, Source::Kind::kRequest, 0, request->ticket));
     }
   }
   while (gone->leases != 0) {

@@ -55,8 +55,8 @@ uint64_t Engine::wake_ns() {
 
 bool Engine::is_idle(const Model& model, const Peer& instance) const {
   // Never a batch ahead where the one before it may wait for that very batch.
-  const bool quick =
-      model.queue_is_direct && !model.calls && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
+  const bool quick = model.queue_is_direct && !model.calls && model.execution_ns != 0 &&
+                     model.execution_ns < kQuickExecutionNs;
   return instance.executing < (quick ? kAheadWhenQuick : 1);
 }
 

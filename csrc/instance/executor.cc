@@ -154,8 +154,8 @@ void Executor::read_for_loops() {
   std::unique_lock lock(read_mutex_);
   while (!ending_) {
     wanted_.wait(lock, [this] { return ending_ || calls_->awaited(); });
-    const Wait wait = read_until(lock, kForever, false,
-                                 [this] { return ending_ || !calls_->awaited(); });
+    const Wait wait =
+        read_until(lock, kForever, false, [this] { return ending_ || !calls_->awaited(); });
     if (wait == Wait::kBroken) return;
   }
 }
@@ -184,7 +184,8 @@ uint64_t Executor::current_batch(bool any_thread) const {
 void Executor::wait_for_bell() {
   const bool stuck = link_->backlog() > 0;
   epoll_event events[2];
-  ::epoll_wait(call_waiter_.get(), events, 2, stuck ? static_cast<int>(kBacklogRetryNs / 1'000'000) : -1);
+  ::epoll_wait(call_waiter_.get(), events, 2,
+               stuck ? static_cast<int>(kBacklogRetryNs / 1'000'000) : -1);
   if (stuck) link_->flush();
 }
 

@@ -124,7 +124,7 @@ class Executor {
   std::vector<uint64_t> cancelled_early_;  // tickets of requests in arrived_
   std::condition_variable turn_;           // of those who wait while another one reads
   size_t waiting_ = 0;
-  bool reading_ = false;          // somebody reads
+  bool reading_ = false;            // somebody reads
   std::condition_variable wanted_;  // of the thread that reads for event loops
   std::thread reader_;
   bool ending_ = false;

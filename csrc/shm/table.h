@@ -88,7 +88,8 @@ struct RequestHeader {
   uint32_t parameter_count = 0;
   uint32_t reserved = 0;
   uint64_t cache_key[2] = {};  // of the response cache; 0, 0: the answer is not to be cached
-  uint64_t parent = 0;  // of an instance's call: its batch, which is not over before this is; 0: none
+  uint64_t parent =
+      0;  // of an instance's call: its batch, which is not over before this is; 0: none
 };
 static_assert(sizeof(RequestHeader) == 96);
 

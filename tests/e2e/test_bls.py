@@ -194,7 +194,8 @@ def test_a_stream_of_answers_is_made_of_others_answers(
     def run(request):
         inner = "def run(request):\\n for n in range(3): yield [n]"
         answers = ask("stream_lab", [tensor([1])], parameters={"code": inner})
-        return [out(one).as_numpy()[0] for one in answers.exec(decoupled=True) if one.output_tensors()]
+        answers = [one for one in answers.exec(decoupled=True) if one.output_tensors()]
+        return [out(one).as_numpy()[0] for one in answers]
     """
     assert run(code).tolist() == [0, 1, 2]
 
@@ -309,7 +310,7 @@ def test_what_a_request_says_of_itself(run: Run) -> None:
 
 def test_calls_are_for_execute_only(triton: client.InferenceServerClient) -> None:
     with pytest.raises(
-        InferenceServerException, match="BLS is only supported during the 'execute' function."
+        InferenceServerException, match="BLS is only supported during the 'execute' function"
     ):
         triton.load_model("early")
 
@@ -448,7 +449,7 @@ def test_two_thousand_calls_leak_nothing(run: Run, address: str) -> None:
         request.is_cancelled()  # takes in what core has said
         after = books()
         assert after["calls"] == before["calls"], (before, after)
-        return [after["used_bytes"] - before["used_bytes"], after["live_blocks"] - before["live_blocks"]]
+        return [after[one] - before[one] for one in ("used_bytes", "live_blocks")]
     """
     assert run(code).tolist() == [0, 0]
     counters = engine_counters(address)

@@ -39,7 +39,10 @@ class CallsTest : public CoreSide {
     made.model = add_model();
     const auto bytes = static_cast<uint64_t>(count) * sizeof(float);
     const BufferRef buffer = link().memory()->make_buffer(bytes);
-    made.inputs.push_back({"X", base::Datatype::kFp32, {count}, {buffer->data(), bytes},
+    made.inputs.push_back({"X",
+                           base::Datatype::kFp32,
+                           {count},
+                           {buffer->data(), bytes},
                            {shm::Place::kRegion, kInstancePeer, buffer->offset(), bytes}});
     made.memory->buffers.push_back(buffer);
     return made;
