@@ -6,6 +6,7 @@ import http.client
 import json
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +22,14 @@ Run = Callable[..., np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
-    repository = tmp_path_factory.mktemp("calls")
-    fill(repository)
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("calls")
+    fill(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyserver]:
     log = tmp_path_factory.mktemp("log") / "server.log"
     with serving(
         log, repository, "--model-control-mode=explicit", "--load-model=lab", "--load-model=add"
@@ -348,6 +354,34 @@ def test_an_ensemble_is_called(run: Run) -> None:
     assert run(code.format("pair"), 1, 2).tolist() == [3, 4]
     # Its first step gives back the request's own bytes.
     assert run(code.format("reflect"), 1, 2).tolist() == [2, 3]
+
+
+def test_an_onnx_model_is_called(
+    run: Run, triton: client.InferenceServerClient, repository: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["X", "X"], ["Z"])],
+        "double",
+        [helper.make_tensor_value_info("X", kind, ["n"])],
+        [helper.make_tensor_value_info("Z", kind, ["n"])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    version = repository / "double/1"
+    version.mkdir(parents=True)
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), version / "model.onnx")
+    inputs, outputs = (f'[ {{ name: "{n}" data_type: TYPE_FP32 dims: [ -1 ] }} ]' for n in "XZ")
+    text = f'backend: "onnxruntime"\ninput {inputs}\noutput {outputs}\n'
+    (repository / "double/config.pbtxt").write_text(text)
+    triton.load_model("double")
+    code = """
+    def run(request):
+        first = out(ask("double", [given(request)]).exec())
+        return out(ask("double", [pb_utils.Tensor("X", first.as_numpy())]).exec())
+    """
+    assert run(code, 1, 2).tolist() == [4, 8]
 
 
 def test_a_request_that_was_itself_a_call_is_handed_on(run: Run) -> None:
