@@ -160,14 +160,20 @@ InferenceResponse::InferenceResponse(std::vector<std::shared_ptr<Tensor>> output
     }
   }
   if (parameters.is_none()) return;
-  if (!py::isinstance<py::dict>(parameters)) {
-    throw TritonModelException("InferenceResponse parameters must be a dict, found type " +
-                               type_text(parameters));
-  }
-  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(parameters)) {
-    parameters_.push_back(parameter_from(key, value));
-  }
+  parameters_ = parameters_from(parameters, "InferenceResponse");
   parameters_dict_ = parameters;
+}
+
+std::vector<shm::Parameter> parameters_from(const py::object& given, const char* whose) {
+  std::vector<shm::Parameter> parameters;
+  if (given.is_none()) return parameters;
+  if (!py::isinstance<py::dict>(given)) {
+    throw TritonModelException(std::string(whose) + " parameters must be a dict, found type " +
+                               type_text(given));
+  }
+  for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(given))
+    parameters.push_back(parameter_from(key, value));
+  return parameters;
 }
 
 std::string InferenceResponse::parameters_json() const {
@@ -325,15 +331,7 @@ std::shared_ptr<TritonError> error_from(const py::object& error) {
   return error.cast<std::shared_ptr<TritonError>>();
 }
 
-// Nobody traces: there is no context to hand on.
-struct InferenceTrace {};
-
 void bind_response(py::module_& module) {
-  py::class_<InferenceTrace>(module, "InferenceTrace", "A request's trace.")
-      .def(py::init<>())
-      .def(
-          "get_context", [](const InferenceTrace&) { return py::none(); },
-          "OpenTelemetry's context as JSON text, or None where the request is not traced.");
   py::class_<TritonError, std::shared_ptr<TritonError>> error(
       module, "TritonError", "An error with one of Triton's codes.");
   error
@@ -375,22 +373,18 @@ void bind_inference_request(py::module_& module) {
       .def("request_id", &InferenceRequest::request_id)
       .def("correlation_id", &InferenceRequest::correlation_id,
            "An int, or a str where the client gave text.")
-      .def("flags",
-           [](const InferenceRequest& request) {
-             return static_cast<uint32_t>(request.native()->flags());
-           })
-      .def(
-          "timeout", [](const InferenceRequest& request) { return request.native()->timeout_us(); },
-          "In microseconds; 0: none.")
+      .def("flags", &InferenceRequest::flags)
+      .def("set_flags", &InferenceRequest::set_flags, py::arg("flags"))
+      .def("timeout", &InferenceRequest::timeout_us, "In microseconds; 0: none.")
       .def(
           "parameters",
           [](const InferenceRequest& request) { return to_json(request.parameters()); },
           "JSON text.")
-      .def("trace", [](const InferenceRequest&) { return InferenceTrace{}; })
       .def("requested_output_names", &InferenceRequest::requested_output_names)
       .def(
           "fail",
           [](const InferenceRequest& request, const std::string& message) {
+            if (request.native() == nullptr) return;
             instance::Link& link = *request.native()->link();
             link.fail(*request.native(), base::internal_error(message));
             link.flush();

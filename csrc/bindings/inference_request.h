@@ -17,6 +17,8 @@
 
 namespace pyserver::bindings {
 
+class Callees;
+
 // What all requests of an instance share.
 struct InstanceContext {
   std::shared_ptr<instance::Executor> executor;
@@ -24,6 +26,7 @@ struct InstanceContext {
   std::vector<std::string> outputs;         // of the model config, in its order
   std::vector<std::string> sorted_outputs;  // what a request that names none gets
   bool decoupled = false;
+  std::shared_ptr<Callees> callees;  // whom the model may call; null: nobody
 
   std::optional<uint16_t> output_index(std::string_view name) const;
 };
@@ -74,24 +77,32 @@ class ResponseSender {
   bool closed_ = false;
 };
 
+// A request that the model was given; MadeRequest (calls.h) is one that it has made.
 class InferenceRequest {
  public:
   InferenceRequest(instance::RequestRef request, ContextRef context)
       : request_(std::move(request)), context_(std::move(context)) {}
 
-  const std::vector<std::shared_ptr<Tensor>>& inputs();
+  InferenceRequest(const InferenceRequest&) = delete;
+  InferenceRequest& operator=(const InferenceRequest&) = delete;
+  virtual ~InferenceRequest() = default;
+
+  virtual const std::vector<std::shared_ptr<Tensor>>& inputs();
   std::shared_ptr<Tensor> input(std::string_view name);
-  std::vector<std::string> requested_output_names() const;
+  virtual std::vector<std::string> requested_output_names() const;
   // A null request has no id, no correlation id and no parameters of its own, and nobody wants its outputs.
-  std::string request_id() const {
+  virtual std::string request_id() const {
     return request_->null_request() ? std::string() : std::string(request_->table().request_id());
   }
-  pybind11::object correlation_id() const;
-  pybind11::dict parameters() const;
-  bool is_cancelled() const;
-  std::shared_ptr<ResponseSender> response_sender();
+  virtual pybind11::object correlation_id() const;
+  virtual uint64_t timeout_us() const { return request_->timeout_us(); }
+  uint32_t flags() const { return flags_ ? *flags_ : request_->flags(); }
+  void set_flags(uint32_t flags) { flags_ = flags; }
+  virtual pybind11::dict parameters() const;
+  virtual bool is_cancelled() const;
+  virtual std::shared_ptr<ResponseSender> response_sender();
   bool has_sender() const { return sender_ != nullptr; }
-  void set_release_flags(uint32_t flags);
+  virtual void set_release_flags(uint32_t flags);
   bool wants_reschedule() const { return wants_reschedule_; }
   const instance::RequestRef& native() const { return request_; }
 
@@ -101,7 +112,11 @@ class InferenceRequest {
   std::vector<std::shared_ptr<Tensor>> inputs_;  // made when first asked for
   std::shared_ptr<ResponseSender> sender_;
   bool wants_reschedule_ = false;
+  std::optional<uint32_t> flags_;  // where the model has set them
 };
+
+// Raises what Triton does of anything but a dict of bool, int and str; None is empty.
+std::vector<shm::Parameter> parameters_from(const pybind11::object& given, const char* whose);
 
 // Sends one response. Tensors that lie in the request's own memory go by reference; everything else
 // is copied once into the own region. Only outputs that the request wants are sent. `response` is

@@ -10,6 +10,7 @@
 
 #include "bindings/batch.h"
 #include "bindings/bindings.h"
+#include "bindings/calls.h"
 #include "bindings/inference_request.h"
 #include "bindings/tensor.h"
 #include "instance/executor.h"
@@ -123,13 +124,21 @@ class PyExecutor {
     raise_if_error(status);
   }
 
+  void allow_calls(std::shared_ptr<Callees> callees) { context_->callees = std::move(callees); }
+  void open_calls() { set_caller(context_); }
+  void close_calls() {
+    set_caller(nullptr);
+    const py::gil_scoped_release released;
+    context_->executor->end_calls();
+  }
+
   bool stopped() const { return stopped_; }
   const InstanceContext& context() const { return *context_; }
   const instance::Gatherer& gatherer() const { return workspace_->gatherer; }
   const instance::States& states() const { return workspace_->states; }
 
  private:
-  ContextRef context_;
+  std::shared_ptr<InstanceContext> context_;
   std::shared_ptr<Workspace> workspace_;
   bool stopped_ = false;
 };
@@ -139,6 +148,8 @@ py::dict counters(const PyExecutor& executor) {
   py::dict made;
   made["leases"] = link.lease_count();
   made["requests"] = link.request_count();
+  made["calls"] = executor.context().executor->calls()->count();
+  made["call_copied_bytes"] = executor.context().executor->calls()->copied_bytes();
   made["live_blocks"] = link.memory()->live_blocks();
   made["used_bytes"] = link.memory()->used_bytes();
   made["gathered_bytes"] = executor.gatherer().copied_bytes();
@@ -152,6 +163,7 @@ py::dict counters(const PyExecutor& executor) {
 void bind_instance(py::module_& module) {
   bind_tensor(module);
   bind_inference_request(module);
+  bind_calls(module);
   bind_batch(module);
   py::class_<shm::PeerRegions, std::shared_ptr<shm::PeerRegions>>(
       module, "PeerRegions", "Everybody else's regions, mapped for reading.")
@@ -175,6 +187,10 @@ void bind_instance(py::module_& module) {
       .def("set_states", &PyExecutor::set_states, py::arg("states"),
            "[(input, output, datatype number, shape at the start, its bytes, same buffer)], before "
            "the first batch.")
+      .def("allow_calls", &PyExecutor::allow_calls, py::arg("callees"),
+           "Whom the model may call; nobody without it.")
+      .def("open_calls", &PyExecutor::open_calls, "From now on the process's model calls for it.")
+      .def("close_calls", &PyExecutor::close_calls)
       .def("next_batch", &PyExecutor::next_batch, py::arg("timeout_s") = py::none())
       .def("run_identity", &PyExecutor::run_identity, py::arg("pairs"), py::arg("execute_delay_ms"))
       .def(

@@ -19,8 +19,19 @@ void check_name(const std::string& name) {
   if (name.empty()) throw TritonModelException("Tensor name cannot be an empty string.");
 }
 
-// A capsule that holds the request's memory, to be the base of an array over it.
-py::capsule make_hold(const instance::RequestRef& request, const std::string& tensor) {
+constexpr const char* kPlaceCapsule = "pyserver.place";
+
+// The base of an array over shared memory: keeps that readable, and knows where it is.
+struct Place {
+  instance::RequestRef request;
+  std::unique_ptr<instance::Hold> hold;
+  instance::AnswerRef answer;
+  std::span<const uint8_t> bytes;
+  std::optional<shm::Location> location;
+};
+
+std::unique_ptr<instance::Hold> take_hold(const instance::RequestRef& request,
+                                          const std::string& tensor) {
   std::unique_ptr<instance::Hold> hold = instance::Hold::take(request);
   if (hold == nullptr) {
     throw TritonModelException(
@@ -28,8 +39,13 @@ py::capsule make_hold(const instance::RequestRef& request, const std::string& te
         "' belongs to a request that has been answered and released; use as_numpy() before "
         "the final response, the array stays valid for as long as it is kept");
   }
-  py::capsule capsule(hold.get(), [](void* kept) { delete static_cast<instance::Hold*>(kept); });
-  hold.release();
+  return hold;
+}
+
+py::capsule make_capsule(std::unique_ptr<Place> place) {
+  py::capsule capsule(place.get(), kPlaceCapsule,
+                      [](void* kept) { delete static_cast<Place*>(kept); });
+  place.release();
   return capsule;
 }
 
@@ -42,6 +58,14 @@ std::weak_ptr<instance::Memory>& tensor_memory() {
 // numpy's flag, on the object that we hand out; views that were made of it keep their own.
 void set_read_only(const py::array& array) {
   py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+}
+
+const Place* place_behind(const py::array& array) {
+  py::object base = array.base();
+  while (base && py::isinstance<py::array>(base))
+    base = py::reinterpret_borrow<py::array>(base).base();
+  if (!base || !PyCapsule_IsValid(base.ptr(), kPlaceCapsule)) return nullptr;
+  return static_cast<const Place*>(PyCapsule_GetPointer(base.ptr(), kPlaceCapsule));
 }
 
 }  // namespace
@@ -98,7 +122,30 @@ Tensor::Tensor(std::string name, const py::array& array) : name_(std::move(name)
     return;
   }
   bytes_ = {static_cast<const uint8_t*>(plain.data()), static_cast<size_t>(plain.nbytes())};
+  find_place(plain);
   array_ = std::move(plain);
+}
+
+void Tensor::find_place(const py::array& array) {
+  const Place* const place = place_behind(array);
+  if (place == nullptr || !place->location || bytes_.empty()) return;
+  const auto begin = reinterpret_cast<uintptr_t>(place->bytes.data());
+  const auto address = reinterpret_cast<uintptr_t>(bytes_.data());
+  if (address < begin || address - begin > place->bytes.size() ||
+      bytes_.size() > place->bytes.size() - (address - begin)) {
+    return;
+  }
+  request_ = place->request;
+  answer_ = place->answer;
+  location_ = place->location;
+  location_->offset += address - begin;
+  location_->byte_size = bytes_.size();
+}
+
+// cppcheck-suppress passedByValue
+Tensor::Tensor(std::string name, const Tensor& other) : Tensor(other) {
+  check_name(name);
+  name_ = std::move(name);
 }
 
 // cppcheck-suppress passedByValue
@@ -116,7 +163,17 @@ Tensor::Tensor(instance::RequestRef request, const instance::Input& input)
       datatype_(input.datatype),
       shape_(input.shape.begin(), input.shape.end()),
       bytes_(input.bytes),
-      request_(std::move(request)) {}
+      request_(std::move(request)) {
+  if (!input.control) location_ = input.location;
+}
+
+Tensor::Tensor(instance::AnswerRef answer, const instance::AnswerOutput& output)
+    : name_(output.name),
+      datatype_(output.datatype),
+      shape_(output.shape),
+      bytes_(output.bytes),
+      answer_(std::move(answer)),
+      location_(output.location) {}
 
 py::array Tensor::as_numpy() const {
   if (object_array_) return py::reinterpret_borrow<py::array>(object_array_);
@@ -126,20 +183,25 @@ py::array Tensor::as_numpy() const {
         "Tensor dtype is BF16 and cannot be converted to NumPy. Use to_dlpack() and from_dlpack() "
         "instead.");
   }
-  if (request_ != nullptr) {
-    const py::capsule hold = make_hold(request_, name_);
-    if (datatype_ == Datatype::kBytes) return decode_bytes(name_, shape_, bytes_);
-    return view_array(datatype_, shape_, bytes_.data(), hold, false);
+  if (request_ == nullptr && answer_ == nullptr) {
+    const py::capsule owner(new std::shared_ptr<DlManagedTensor>(packed_), [](void* pointer) {
+      delete static_cast<std::shared_ptr<DlManagedTensor>*>(pointer);
+    });
+    return view_array(datatype_, shape_, bytes_.data(), owner, true);
   }
-  const auto* kept = new std::shared_ptr<DlManagedTensor>(packed_);
-  const py::capsule owner(
-      kept, [](void* pointer) { delete static_cast<std::shared_ptr<DlManagedTensor>*>(pointer); });
-  return view_array(datatype_, shape_, bytes_.data(), owner, true);
+  auto place = std::make_unique<Place>();
+  place->request = request_;
+  place->answer = answer_;
+  place->bytes = bytes_;
+  place->location = location_;
+  if (request_ != nullptr) place->hold = take_hold(request_, name_);
+  if (datatype_ == Datatype::kBytes) return decode_bytes(name_, shape_, bytes_);
+  return view_array(datatype_, shape_, bytes_.data(), make_capsule(std::move(place)), false);
 }
 
 py::capsule Tensor::to_dlpack() const {
-  if (request_ == nullptr) return make_dlpack(datatype_, shape_, bytes_);
-  const py::capsule hold = make_hold(request_, name_);
+  std::unique_ptr<instance::Hold> hold;
+  if (request_ != nullptr) hold = take_hold(request_, name_);
   return make_dlpack(datatype_, shape_, bytes_);
 }
 
@@ -173,6 +235,8 @@ void bind_tensor(py::module_& module) {
       .def_static(
           "from_dlpack",
           [](std::string name, const py::object& given) {
+            if (py::isinstance<Tensor>(given))
+              return Tensor(std::move(name), given.cast<const Tensor&>());
             return Tensor(std::move(name), take_dlpack(given));
           },
           py::arg("name"), py::arg("tensor"));

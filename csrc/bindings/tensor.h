@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "base/datatype.h"
 #include "bindings/dlpack.h"
+#include "instance/calls.h"
 #include "instance/memory.h"
 #include "instance/request.h"
 
@@ -29,11 +31,15 @@ class Tensor {
  public:
   Tensor(std::string name, const pybind11::array& array);
   Tensor(std::string name, DlPacked packed);
+  // The same bytes under another name.
+  Tensor(std::string name, const Tensor& other);
   // An input of `request`, without a copy.
   Tensor(instance::RequestRef request, const instance::Input& input);
   // Elements to be written where a response will name them: in the region of this process's instance, or in plain memory where there is
   // none. Throws TritonModelException when they do not fit.
   static Tensor empty(std::string name, const pybind11::dtype& dtype, std::vector<int64_t> shape);
+  // An output of a response to a call, likewise.
+  Tensor(instance::AnswerRef answer, const instance::AnswerOutput& output);
 
   const std::string& name() const { return name_; }
   base::Datatype datatype() const { return datatype_; }
@@ -43,8 +49,12 @@ class Tensor {
   pybind11::array as_numpy() const;
   pybind11::capsule to_dlpack() const;
 
-  // The request whose input this is, else null.
+  // The request whose input this is, or is a view of; else null.
   const instance::RequestRef& request() const { return request_; }
+  // Likewise, the response to a call.
+  const instance::AnswerRef& answer() const { return answer_; }
+  // Where the bytes are, if others can read them there: in the memory of request() or of answer().
+  const std::optional<shm::Location>& location() const { return location_; }
   // The elements in C order. Not for BYTES that came as an object array: see object_array().
   std::span<const uint8_t> bytes() const { return bytes_; }
   // The object array of a BYTES tensor made by the user; else a null object.
@@ -55,11 +65,16 @@ class Tensor {
   void seal() const;
 
  private:
+  // An array over shared memory of ours, as as_numpy() made it or a view of such a one, stays there.
+  void find_place(const pybind11::array& array);
+
   std::string name_;
   base::Datatype datatype_ = base::Datatype::kInvalid;
   std::vector<int64_t> shape_;
   std::span<const uint8_t> bytes_;
   instance::RequestRef request_;
+  instance::AnswerRef answer_;
+  std::optional<shm::Location> location_;
   pybind11::object array_;  // keeps bytes_ alive, of an array
   pybind11::object object_array_;
   std::shared_ptr<DlManagedTensor> packed_;

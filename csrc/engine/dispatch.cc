@@ -55,8 +55,9 @@ uint64_t Engine::wake_ns() {
 }
 
 bool Engine::is_idle(const Model& model, const Peer& instance) const {
-  const bool quick =
-      model.queue_is_direct && model.execution_ns != 0 && model.execution_ns < kQuickExecutionNs;
+  // Never a batch ahead where the one before it may wait for that very batch.
+  const bool quick = model.queue_is_direct && !model.calls && model.execution_ns != 0 &&
+                     model.execution_ns < kQuickExecutionNs;
   return instance.executing < (quick ? kAheadWhenQuick : 1);
 }
 

@@ -37,11 +37,12 @@ void Engine::retire_peer(uint32_t id, const std::string& message, uint64_t now_n
   Peer* gone = peer(id);
   if (gone == nullptr) return;
   Model* const model = gone->model;
+  const std::vector<SourceRef> read = read_by_calls(gone);
   leave_model(gone, now_ns);
   // What it executes: taken out of the map first, because abandoning a batch erases it.
   std::vector<Batch*> running;
   for (auto& [batch_id, batch] : gone->batches) running.push_back(batch.get());
-  for (Batch* batch : running) abandon_batch(batch, message, now_ns);
+  for (Batch* batch : running) abandon_batch(batch, message, now_ns, !read.empty());
   // What it submitted: queued requests cost nothing more, running ones learn that nobody waits.
   while (gone->requests != nullptr) {
     Request* request = gone->requests;
@@ -171,6 +172,9 @@ void Engine::remove_model(uint32_t handle) {
   while (model->order_first != nullptr) leave_order(model->order_first);
   if (cache_) cache_->forget_model(handle);
   std::erase(dirty_models_, model);
+  for (Request& request : slots_) {  // answered, but somebody still reads their memory
+    if (request.live && request.model == model) request.model = nullptr;
+  }
   std::erase_if(events_, [handle](const Event& event) {
     return event.kind == Event::Kind::kDrained && event.id == handle;
   });

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "engine/books.h"
 #include "engine/ensemble.h"
 #include "engine/rate_limiter.h"
 #include "engine/response_cache.h"
@@ -38,152 +39,6 @@
 #include "shm/table.h"
 
 namespace pyserver::engine {
-
-struct Model;
-struct Peer;
-struct Batch;
-
-// A response, or an error, as it goes out; with preserve_ordering it waits until those of earlier requests have.
-struct Answer {
-  Peer* from = nullptr;  // nullptr: core itself, with one of the two below
-  shm::Response record;
-  std::string message;
-  CachedResponse* cached = nullptr;  // pinned
-};
-
-// What a request is to the response cache.
-enum class CacheRole : uint8_t {
-  kNone,
-  kLeader,    // the first of its key: its answer is for all that wait for it
-  kFollower,  // waits for a leader
-  kAlone,     // is executed for itself, and its answer kept
-};
-
-struct Request : sched::Request {
-  uint64_t ticket = 0;  // ours: generation << 32 | slot
-  uint64_t submitter_ticket = 0;
-  uint64_t table_offset = 0;
-  uint32_t table_bytes = 0;
-  bool live = false;
-  bool answered = false;        // its final response is here
-  bool delivered = false;       // and went out
-  bool cancelled = false;       // while it was executing
-  bool null_request = false;    // fills the slot of a sequence that has nothing to run
-  bool let_go = false;          // its instance no longer reads the request's memory
-  bool released = false;        // nobody does: null requests in its likeness neither
-  uint32_t null_requests = 0;   // those that still read it
-  Request* likeness = nullptr;  // of a null request: whose table it shows
-  Peer* submitter = nullptr;    // nullptr: it died, or left; or nobody asked (null requests)
-  Peer* instance = nullptr;     // while executing
-  Model* model = nullptr;
-  Batch* batch = nullptr;
-  uint32_t batch_index = 0;  // in batch->requests
-  uint32_t responses = 0;    // counted, of a decoupled model
-  uint64_t last_response_ns = 0;
-  Request* peer_next = nullptr;  // among the submitter's requests
-  Request* peer_previous = nullptr;
-  Request* order_next = nullptr;  // among the model's, in order of arrival (preserve_ordering)
-  Request* order_previous = nullptr;
-  std::vector<Answer> held;
-  CacheKey cache_key;
-  CacheRole cache_role = CacheRole::kNone;
-  uint64_t models_epoch = 0;     // of an ensemble's request: when it began
-  bool waits_for_cache = false;  // and is neither queued nor executing
-  // Ensembles: a step's request lies in core's own region and has no submitter, but a run that waits for it.
-  Run* run = nullptr;
-  std::unique_ptr<Run> led;  // of an ensemble's request
-  bool own_table = false;
-  WarmUpRun* warm_up = nullptr;    // of a sample's request: it has no submitter either
-  uint16_t max_unread = 0;         // of its responses; 0: as many as its instance allows
-  std::vector<SourceRef> sources;  // whose memory the step reads
-};
-
-struct Batch {
-  uint64_t id = 0;
-  Model* model = nullptr;
-  Peer* instance = nullptr;
-  uint32_t open = 0;  // requests not yet answered
-  bool done = false;  // execute returned
-  bool closed =
-      false;  // done and all answered: counted in the statistics; lives on for requests not yet released
-  uint64_t dispatched_ns = 0;
-  std::vector<Request*> requests;        // those not gone yet
-  std::vector<sched::Member> sequences;  // for the policy, when it binds instances
-  FinishedBatch figures;
-  std::unique_ptr<WarmUpRun> warm_up;  // it is a sample's: counted nowhere
-};
-
-struct Lease {
-  Peer* owner = nullptr;  // nullptr: core itself, or the owner died
-  bool core_owned = false;
-  Peer* holder = nullptr;
-  uint64_t cookie = 0;
-  uint32_t generation = 0;
-  uint32_t next = 0;  // in the holder's list, or the free list
-  uint32_t previous = 0;
-  CachedResponse* cached = nullptr;
-  std::vector<SourceRef> sources;  // what an ensemble's response refers to
-};
-
-// Requests of one key that are in progress.
-struct Flight {
-  uint64_t leader = 0;  // tickets
-  std::vector<uint64_t> followers;
-};
-
-enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
-
-struct Peer {
-  uint32_t id = 0;
-  PeerKind kind = PeerKind::kFrontend;
-  shm::ChannelEnd channel;
-  shm::Mapping region;
-  Request* requests = nullptr;  // what it submitted
-  uint32_t leases = 0;          // first lease that it holds; 0: none
-  Model* model = nullptr;       // of an instance
-  std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
-  size_t executing = 0;  // batches whose execute has not returned
-  size_t unclosed = 0;   // batches that still owe an answer
-  Seat* seat = nullptr;  // of an instance, while turns are limited
-  bool leaving = false;  // no new batches
-  bool dirty = false;    // something to flush
-  bool broken = false;   // it wrote nonsense; reported once
-};
-
-struct ModelSettings {
-  std::string name;
-  int64_t version = 1;
-  std::string policy = "direct";
-  sched::PolicySettings queue = {};
-  bool preserve_ordering = false;
-  bool decoupled = false;
-  bool cache = false;  // its answers go into the response cache
-  std::optional<EnsemblePlan> ensemble = {};
-  std::vector<InstanceLimits> instances = {};  // read only while turns are limited
-  // Whatever the model's config says, a queue has an end.
-  uint64_t max_queued_requests = 1 << 18;
-  uint64_t max_queued_bytes = uint64_t{16} << 30;
-};
-
-struct Model {
-  uint32_t handle = 0;
-  ModelSettings settings;
-  std::unique_ptr<sched::Policy> policy;  // of an ensemble: always empty
-  std::unique_ptr<Ensemble> ensemble;
-  std::vector<Peer*> instances;
-  ModelStatistics statistics;
-  uint64_t execution_ns = 0;       // moving average of what a batch takes in its instance
-  uint64_t running = 0;            // batches not yet closed; runs of an ensemble
-  uint64_t waiting_for_cache = 0;  // requests
-  uint64_t queued_bytes = 0;
-  Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
-  Request* order_last = nullptr;
-  bool accepting = true;
-  bool drained = false;          // reported once
-  bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size
-  bool dirty = false;            // waits in the list for dispatch
-  uint64_t wake_ns = sched::kNever;
-};
 
 // What the control plane wants to hear.
 struct Event {
@@ -310,7 +165,9 @@ class Engine {
   void count_response(Request* request, const shm::Response& record, uint64_t now_ns);
   void close_if_over(Batch* batch);
   void erase_if_over(Batch* batch);
-  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns);
+  // `keeps_memory`: somebody still reads the requests' memory, and a Source of each will say when nobody does.
+  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns,
+                     bool keeps_memory = false);
   void leave_batch(Request* request);
   void let_go(Request* request);
   void tell_released(Request* request);
@@ -396,7 +253,14 @@ class Engine {
   void answer_run_error(Request* request, uint8_t code, const std::string& message);
   void answer_run_empty(Request* request);
 
+  // calls.cc: what instances submit
+  void refuse_circle(uint64_t ticket, uint64_t now_ns);
+  std::string circle_of(const Request& call) const;
+  std::string circle_behind(const Run& run) const;
+  std::vector<SourceRef> read_by_calls(Peer* gone);
+
   // leases.cc
+  SourceRef lease_as_source(uint32_t slot);
   uint64_t make_lease(Peer* owner, Peer* holder, uint64_t cookie);
   void end_lease(uint32_t slot);
   void return_to(Peer* owner, uint64_t cookie);

@@ -296,9 +296,6 @@ void Engine::end_runs_of(Model* model, const std::string& message) {
     fail_run(request.led.get(), base::Code::kUnavailable, message);
     end_run(request.led.get());
   }
-  for (Request& request : slots_) {  // answered, but somebody still reads their memory
-    if (request.live && request.model == model) request.model = nullptr;
-  }
 }
 
 }  // namespace pyserver::engine

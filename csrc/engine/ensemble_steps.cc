@@ -38,6 +38,8 @@ void Engine::start_step(Run* run, uint32_t scope, uint32_t index) {
   const std::span<const uint8_t> table{own_region_.data() + request->table_offset,
                                        request->table_bytes};
   enqueue(request, table, now_ns_);
+  if (const std::string circle = circle_behind(*run); !circle.empty())
+    fail_run(run, base::Code::kUnavailable, circle);
 }
 
 // Writes the step's table and what the policy must know; the request is as one that a frontend has submitted afterwards.

@@ -49,6 +49,26 @@ void Engine::end_lease(uint32_t slot) {
   --counters_.live_leases;
 }
 
+// What the lease kept is kept by the source from now on.
+SourceRef Engine::lease_as_source(uint32_t slot) {
+  Lease& lease = leases_[slot];
+  SourceRef made;
+  if (lease.cached != nullptr) {
+    made = std::make_shared<Source>(this, Source::Kind::kCached, shm::kCorePeer,
+                                    reinterpret_cast<uintptr_t>(lease.cached));
+  } else if (lease.core_owned) {
+    made = std::make_shared<Source>(this, Source::Kind::kOwn, shm::kCorePeer, lease.cookie);
+  } else if (lease.owner != nullptr) {
+    made = std::make_shared<Source>(this, Source::Kind::kResponse, lease.owner->id, lease.cookie);
+  }
+  if (made != nullptr) made->under = std::move(lease.sources);
+  lease.cached = nullptr;
+  lease.core_owned = false;
+  lease.owner = nullptr;
+  end_lease(slot);
+  return made;
+}
+
 void Engine::return_to(Peer* owner, uint64_t cookie) {
   shm::Returned returned;
   returned.cookie = cookie;

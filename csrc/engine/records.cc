@@ -60,7 +60,15 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   request->timeout_us = record.timeout_us;
   request->priority = record.priority;
   request->payload_bytes = record.payload_bytes;
-  enqueue(request, {from->region.data() + record.table_offset, record.table_bytes}, now_ns);
+  const std::span<const uint8_t> table{from->region.data() + record.table_offset,
+                                       record.table_bytes};
+  if (from->model != nullptr) {
+    from->model->calls = true;
+    request->parent = shm::read_parent(table);
+  }
+  const uint64_t ticket = request->ticket;
+  enqueue(request, table, now_ns);
+  refuse_circle(ticket, now_ns);
 }
 
 // Answers a request from the cache, hands it to its model's policy, or begins an ensemble's run.

@@ -2,6 +2,7 @@
 // records.
 #include "instance/executor.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -41,61 +43,151 @@ base::Status Executor::open(const shm::ChannelFds& fds, int region_fd,
   if (status.ok()) status = made->make_waiter();
   if (!status.ok()) return status;
   made->spin_wait_ = base::SpinWait(made->link_->channel().busy_poll());
+  made->calls_ = std::make_shared<Calls>(made->link_, made->regions_);
   *executor = std::move(made);
   return status;
 }
 
 base::Status Executor::make_waiter() {
-  wake_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_.valid()) return system_error("cannot create an eventfd");
-  waiter_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!waiter_.valid()) return system_error("cannot create an epoll");
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;  // never read: each ring is an edge
-  if (::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, link_->channel().bell(), &event) != 0) {
+  // `bell` is never read: each ring is an edge. `end` stays readable: nobody sleeps after it.
+  const auto watch = [](int bell, base::UniqueFd* end, base::UniqueFd* waiter) {
+    *end = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    *waiter = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+    if (!end->valid() || !waiter->valid()) return false;
+    epoll_event edge{};
+    edge.events = EPOLLIN | EPOLLET;
+    epoll_event level{};
+    level.events = EPOLLIN;
+    return ::epoll_ctl(waiter->get(), EPOLL_CTL_ADD, bell, &edge) == 0 &&
+           ::epoll_ctl(waiter->get(), EPOLL_CTL_ADD, end->get(), &level) == 0;
+  };
+  const int bell = link_->channel().bell();
+  if (!watch(bell, &wake_, &waiter_) || !watch(bell, &ending_bell_, &call_waiter_))
     return system_error("cannot watch the doorbell");
-  }
-  event.events = EPOLLIN;  // stays readable: nobody sleeps after stop()
-  if (::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
-    return system_error("cannot watch the wake-up");
-  }
   return {};
 }
+
+Executor::~Executor() { end_calls(); }
 
 Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
   const uint64_t begin = base::monotonic_ns();
   const uint64_t deadline = timeout_ns > kForever - begin ? kForever : begin + timeout_ns;
+  std::unique_lock lock(read_mutex_);
+  while (true) {
+    const Wait wait = read_until(lock, deadline, true, [this] { return has_whole_batch(); });
+    if (wait != Wait::kBatch) return wait;
+    Arrived arrived = std::move(arrived_.front());
+    arrived_.pop_front();
+    const bool admitted = admit(arrived, batch);
+    spare_ = std::move(arrived.requests);
+    if (admitted) return Wait::kBatch;
+  }
+}
+
+template <typename Over>
+Wait Executor::read_until(std::unique_lock<std::mutex>& lock, uint64_t deadline_ns, bool for_batch,
+                          const Over& over) {
+  shm::ChannelEnd& channel = link_->channel();
+  bool reads = false;
+  const auto leave = [&](Wait wait) {
+    if (reads) {
+      reading_ = false;
+      if (waiting_ > 0) turn_.notify_all();
+    }
+    return wait;
+  };
   while (true) {
     const uint64_t now = base::monotonic_ns();
-    bool looks_again = false;
-    bool may_sleep = false;
-    {
-      const std::lock_guard lock(read_mutex_);
-      take_records();
-      if (has_whole_batch()) {
-        spin_wait_.found(now);
-        Arrived arrived = std::move(arrived_.front());
-        arrived_.pop_front();
-        const bool admitted = admit(arrived, batch);
-        spare_ = std::move(arrived.requests);
-        if (admitted) return Wait::kBatch;
-        continue;
-      }
-      if (link_->channel().broken() || deaf_) return Wait::kBroken;
-      if (stopping_.load(std::memory_order_acquire)) return Wait::kStopped;
-      looks_again = now < deadline && spin_wait_.look_again(now, false);
-      // Within the lock, so that nobody polls between the last look and the declaration of sleep.
-      may_sleep = !looks_again && link_->channel().sleep();
+    take_records();
+    if (over()) {
+      if (reads || !reading_) spin_wait_.found(now);
+      return leave(Wait::kBatch);
     }
-    if (looks_again) {
-      ::sched_yield();
+    if (channel.broken() || deaf_) return leave(Wait::kBroken);
+    if (for_batch && stopping_.load(std::memory_order_acquire)) return leave(Wait::kStopped);
+    if (now >= deadline_ns) return leave(Wait::kTimeout);
+    if (!reads && reading_) {
+      ++waiting_;
+      if (deadline_ns == kForever) {
+        turn_.wait(lock);
+      } else {
+        turn_.wait_for(lock, std::chrono::nanoseconds(deadline_ns - now));
+      }
+      --waiting_;
       continue;
     }
-    if (may_sleep && now < deadline) wait(deadline - now);
-    const std::lock_guard lock(read_mutex_);
-    spin_wait_.woken_after(link_->channel().wake(now, base::monotonic_ns()));
-    if (may_sleep && now >= deadline) return Wait::kTimeout;
+    reads = reading_ = true;
+    const bool looks_again = spin_wait_.look_again(now, !for_batch);
+    // Within the lock, so that nobody polls between the last look and the declaration of sleep.
+    const bool may_sleep = !looks_again && channel.sleep();
+    lock.unlock();
+    if (looks_again) {
+      ::sched_yield();
+    } else if (may_sleep) {
+      for_batch ? wait(deadline_ns - now) : wait_for_bell();
+    }
+    lock.lock();
+    if (!looks_again) spin_wait_.woken_after(channel.wake(now, base::monotonic_ns()));
   }
+}
+
+bool Executor::wait_for(const Call& call) {
+  if (call.ready()) return true;
+  std::unique_lock lock(read_mutex_);
+  return read_until(lock, kForever, false, [&] { return call.ready(); }) == Wait::kBatch;
+}
+
+base::Status Executor::call(CallRequest request, std::shared_ptr<Completions> completions,
+                            CallRef* call) {
+  const bool awaited = completions != nullptr;
+  base::Status status = calls_->submit(std::move(request), std::move(completions), call);
+  if (!status.ok() || !awaited) return status;
+  const std::lock_guard lock(read_mutex_);
+  if (!reader_.joinable() && !ending_) reader_ = std::thread([this] { read_for_loops(); });
+  wanted_.notify_one();
+  return status;
+}
+
+// The only thread of a model may be the one that runs its event loop, and sleeps there: somebody else has to read.
+void Executor::read_for_loops() {
+  ::pthread_setname_np(::pthread_self(), "calls");
+  std::unique_lock lock(read_mutex_);
+  while (!ending_) {
+    wanted_.wait(lock, [this] { return ending_ || calls_->awaited(); });
+    const Wait wait =
+        read_until(lock, kForever, false, [this] { return ending_ || !calls_->awaited(); });
+    if (wait == Wait::kBroken) return;
+  }
+}
+
+void Executor::end_calls() {
+  std::thread ended;
+  {
+    const std::lock_guard lock(read_mutex_);
+    ending_ = true;
+    ended.swap(reader_);
+    wanted_.notify_all();
+    turn_.notify_all();
+  }
+  if (!ended.joinable()) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(ending_bell_.get(), &one, sizeof one);
+  ended.join();
+}
+
+uint64_t Executor::current_batch(bool any_thread) const {
+  const bool here =
+      any_thread || executing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  return here ? current_batch_.load(std::memory_order_relaxed) : 0;
+}
+
+void Executor::wait_for_bell() {
+  const bool stuck = link_->backlog() > 0;
+  epoll_event events[2];
+  const int count = ::epoll_wait(call_waiter_.get(), events, 2,
+                                 stuck ? static_cast<int>(kBacklogRetryNs / 1'000'000) : -1);
+  if (count < 0 && errno != EINTR) deaf_ = true;
+  if (stuck) link_->flush();
 }
 
 void Executor::wait(uint64_t timeout_ns) {
@@ -125,7 +217,9 @@ void Executor::take_records() {
     take_record(record);
     took = true;
   }
-  if (took) channel.commit();
+  if (!took) return;
+  channel.commit();
+  if (waiting_ > 0) turn_.notify_all();
 }
 
 void Executor::take_record(const shm::Record& record) {
@@ -154,6 +248,12 @@ void Executor::take_record(const shm::Record& record) {
       }
       break;
     }
+    case shm::Kind::kReply:
+      calls_->replied(shm::unpack<shm::Reply>(record));
+      break;
+    case shm::Kind::kReleased:
+      calls_->released(shm::unpack<shm::Released>(record).ticket);
+      break;
     default:
       break;  // a later core's word; an instance of today has no use for it
   }
@@ -187,12 +287,15 @@ bool Executor::admit(const Arrived& arrived, Batch* batch) {
     batch->batch_size += record.batch_size;
     batch->requests.push_back(std::move(request));
   }
+  executing_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  current_batch_.store(batch->id, std::memory_order_relaxed);
   if (!batch->requests.empty()) return true;
   done(batch);
   return false;
 }
 
 void Executor::done(Batch* batch) {
+  current_batch_.store(0, std::memory_order_relaxed);
   shm::BatchDone record;
   record.batch = batch->id;
   record.compute_start_ns = batch->start_ns;
@@ -225,7 +328,11 @@ void Executor::wait_for_room(const Request& request) {
 }
 
 void Executor::stop() {
-  stopping_.store(true, std::memory_order_release);
+  {
+    const std::lock_guard lock(read_mutex_);  // whoever is about to wait for another reader sees it
+    stopping_.store(true, std::memory_order_release);
+    turn_.notify_all();
+  }
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }

@@ -1,21 +1,28 @@
 // The receiving half of an instance: batches come out of next_batch(), one at a time, in core's
 // order.
 //
-// next_batch() and done() belong to the instance's thread. poll() and stop() may be called from any
-// thread: whoever polls reads what core has sent so far, so that is_cancelled() tells the truth and
+// next_batch() and done() belong to the instance's thread; everything else may be called from any
+// thread. Whoever polls reads what core has sent so far, so that is_cancelled() tells the truth and
 // returned memory is free while the instance's thread is busy in execute().
+//
+// Several threads may wait at once, for a batch or for the answers to calls. One of them reads: it
+// looks on, and sleeps on the doorbell. The others are woken by what it takes from the ring, and
+// when it leaves, the next one reads.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/spin_wait.h"
 #include "base/status.h"
+#include "instance/calls.h"
 #include "instance/link.h"
 #include "instance/request.h"
 #include "shm/channel.h"
@@ -40,6 +47,8 @@ inline constexpr uint64_t kForever = ~uint64_t{0};
 
 class Executor {
  public:
+  ~Executor();
+
   // `fds` and `region_fd` stay the caller's. `regions` is the process's table of everybody's
   // regions.
   static base::Status open(const shm::ChannelFds& fds, int region_fd,
@@ -63,6 +72,16 @@ class Executor {
   void wait_for_room(const Request& request);
   void stop();
 
+  // Makes a call. With `completions` somebody is there to read its answers, whoever else waits or not.
+  base::Status call(CallRequest request, std::shared_ptr<Completions> completions, CallRef* call);
+  // Until the call has something to take, or is over. False: core's ring is broken.
+  bool wait_for(const Call& call);
+  // Ends the thread that reads for event loops, if there is one; nobody waits for calls any more.
+  void end_calls();
+  // The batch that this thread executes, or with `any_thread` the one that is being executed; 0: none.
+  uint64_t current_batch(bool any_thread) const;
+
+  const std::shared_ptr<Calls>& calls() const { return calls_; }
   const std::shared_ptr<Link>& link() const { return link_; }
   uint32_t peer() const { return link_->memory()->peer(); }
 
@@ -74,19 +93,28 @@ class Executor {
 
   Executor() = default;
   base::Status make_waiter();
+  // Reads until `over` says so (kBatch), or cannot go on. `lock` is on read_mutex_.
+  template <typename Over>
+  Wait read_until(std::unique_lock<std::mutex>& lock, uint64_t deadline_ns, bool for_batch,
+                  const Over& over);
+  void read_for_loops();
   // With read_mutex_ held:
   void take_records();
   void take_record(const shm::Record& record);
   bool has_whole_batch() const;
   // Puts the thread to sleep for at most `timeout_ns`; false when there was no need.
   void wait(uint64_t timeout_ns);
+  void wait_for_bell();
   bool admit(const Arrived& arrived, Batch* batch);
 
   std::shared_ptr<Link> link_;
+  std::shared_ptr<Calls> calls_;
   std::shared_ptr<const shm::PeerRegions> regions_;
   Controls controls_;
   base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
   base::UniqueFd wake_;
+  base::UniqueFd call_waiter_;  // epoll on the doorbell and on ending_
+  base::UniqueFd ending_bell_;
   std::atomic<bool> stopping_ = false;
   bool deaf_ = false;  // nothing can wake us any more
   bool idle_ = false;  // memory was trimmed since the last batch
@@ -95,6 +123,14 @@ class Executor {
   std::deque<Arrived> arrived_;
   std::vector<shm::Execute> spare_;        // storage of the batch before, for the next one
   std::vector<uint64_t> cancelled_early_;  // tickets of requests in arrived_
+  std::condition_variable turn_;           // of those who wait while another one reads
+  size_t waiting_ = 0;
+  bool reading_ = false;            // somebody reads
+  std::condition_variable wanted_;  // of the thread that reads for event loops
+  std::thread reader_;
+  bool ending_ = false;
+  std::atomic<uint64_t> current_batch_ = 0;
+  std::atomic<std::thread::id> executing_thread_;
 };
 
 }  // namespace pyserver::instance

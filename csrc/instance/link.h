@@ -52,6 +52,13 @@ class Link : public std::enable_shared_from_this<Link> {
   // Gives the request back unanswered, to have it once more (iterative sequences).
   void reschedule(Request& request);
   void send_batch_done(const shm::BatchDone& record);
+  // A call's record (calls.h), published at once.
+  template <typename T>
+  void send_now(const T& record) {
+    const std::lock_guard lock(mutex_);
+    channel_.send(shm::pack(record));
+    channel_.flush();
+  }
   // Publishes what was sent; once per batch, or per response of a decoupled model.
   void flush();
   // How many records wait because core does not read.

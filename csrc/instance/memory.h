@@ -47,6 +47,7 @@ class Memory : public std::enable_shared_from_this<Memory> {
   // The peer whose region this is.
   uint32_t peer() const { return peer_; }
   uint8_t* data() const { return mapping_.data(); }
+  const shm::Mapping& mapping() const { return mapping_; }
 
   // Nothing when the budget or the region is spent.
   BufferRef make_buffer(uint64_t byte_size);

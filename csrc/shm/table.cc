@@ -293,4 +293,9 @@ void read_cache_key(std::span<const uint8_t> shared, uint64_t key[2]) {
   for (size_t half = 0; half < 2; ++half) key[half] = header ? header->cache_key[half] : 0;
 }
 
+uint64_t read_parent(std::span<const uint8_t> shared) {
+  const std::optional<RequestHeader> header = read_header(shared);
+  return header ? header->parent : 0;
+}
+
 }  // namespace pyserver::shm

@@ -88,8 +88,10 @@ struct RequestHeader {
   uint32_t parameter_count = 0;
   uint32_t reserved = 0;
   uint64_t cache_key[2] = {};  // of the response cache; 0, 0: the answer is not to be cached
+  uint64_t parent =
+      0;  // of an instance's call: its batch, which is not over before this is; 0: none
 };
-static_assert(sizeof(RequestHeader) == 88);
+static_assert(sizeof(RequestHeader) == 96);
 
 struct ResponseHeader {
   uint32_t magic = kResponseMagic;
@@ -227,6 +229,8 @@ class RequestView : public TableView {
 void read_correlation(std::span<const uint8_t> shared, uint64_t* id, std::string* text);
 // Likewise its key in the response cache; 0, 0 where there is none.
 void read_cache_key(std::span<const uint8_t> shared, uint64_t key[2]);
+// Likewise its parent; 0 where there is none.
+uint64_t read_parent(std::span<const uint8_t> shared);
 
 class ResponseView : public TableView {
  public:

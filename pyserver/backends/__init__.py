@@ -21,7 +21,8 @@ class BackendInfo:
     version are threads of one process and share the weights; otherwise each instance has a process
     of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
     instance group without a kind goes to the GPUs, where there are any. `models_bring_python`: a
-    model may name the Python environment that its processes run in.
+    model may name the Python environment that its processes run in. `may_call`: its models may call
+    other models while they execute.
     """
 
     name: str
@@ -31,6 +32,7 @@ class BackendInfo:
     default_instance_count: int = 1
     uses_gpu: bool = False
     models_bring_python: bool = False
+    may_call: bool = False
 
 
 BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
@@ -50,6 +52,7 @@ BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
                 "pyserver.backends.python:PythonBackend",
                 threads_share_process=False,
                 models_bring_python=True,
+                may_call=True,
             ),
         )
     }

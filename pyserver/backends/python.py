@@ -92,6 +92,13 @@ class PythonInstance:
         os.register_at_fork(after_in_child=self._after_fork)
 
     def run(self, executor: Executor) -> None:
+        executor.open_calls()
+        try:
+            self._run(executor)
+        finally:
+            executor.close_calls()
+
+    def _run(self, executor: Executor) -> None:
         handle = self._decoupled if self._model.decoupled else self._answer
         while (batch := executor.next_batch()) is not None:
             error = ""

@@ -17,10 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pyserver._core import (
+    TRITONSERVER_MEMORY_CPU,
+    TRITONSERVER_MEMORY_GPU,
     InferenceRequest,
     InferenceResponse,
     InferenceResponseSender,
     InferenceTrace,
+    MemoryType,
+    PreferredMemory,
+    ResponseIterator,
     Tensor,
     TritonError,
     TritonModelException,
@@ -33,6 +38,8 @@ from pyserver.backends.python_server import is_model_ready, load_model, unload_m
 from pyserver.datatype import DATATYPES
 
 __all__ = [
+    "TRITONSERVER_MEMORY_CPU",
+    "TRITONSERVER_MEMORY_GPU",
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_END",
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_START",
     "TRITONSERVER_REQUEST_RELEASE_ALL",
@@ -45,10 +52,13 @@ __all__ = [
     "InferenceTrace",
     "LogLevel",
     "Logger",
+    "MemoryType",
     "Metric",
     "MetricFamily",
     "MetricKind",
     "ModelConfig",
+    "PreferredMemory",
+    "ResponseIterator",
     "Tensor",
     "TritonError",
     "TritonModelException",

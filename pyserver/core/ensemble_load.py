@@ -29,7 +29,8 @@ class EnsembleVersion:
         """`members` are the models with processes, of ensembles among the steps too: afterwards
         each can read what another has written.
         """
-        await self._env.directory.acquaint(members)
+        # By its own name, too: whoever calls it meets those that come in with its next version.
+        await self._env.directory.acquaint(members | {self.name})
         self._env.engine.add_model(self.handle, settings)
 
     async def stop(self) -> None:

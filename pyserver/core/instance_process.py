@@ -40,7 +40,8 @@ class InstanceProcess:
     """One process that holds one or more instances of one model version.
 
     `on_death(process)` comes once, when the process has ended without `stop` having been called.
-    `on_request(process, message, fds)` hears what it asks or counts by itself, and owns the fds.
+    `on_request(process, message, fds)` hears what it asks or counts by itself, and owns the fds;
+    `on_meet(process, message)` whenever its model wants to call another one for the first time.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class InstanceProcess:
         on_death: Callable[[InstanceProcess], None],
         on_request: Callable[[InstanceProcess, Message, list[int]], None],
         python: PythonEnvironment | None = None,
+        on_meet: Callable[[InstanceProcess, Message], None] | None = None,
     ) -> None:
         self.name = name
         self.started_s = time.monotonic()
@@ -60,6 +62,8 @@ class InstanceProcess:
         self._loop = loop
         self._on_death = on_death
         self._on_request = on_request
+        self._on_meet = on_meet
+        self._settling: list[asyncio.Future[None]] = []
         self._tells_readiness = False
         self._readiness: asyncio.Future[bool] | None = None  # asked, and not answered yet
         self._readiness_late = False
@@ -161,6 +165,18 @@ class InstanceProcess:
     def retire_region(self, peer: int) -> None:
         self._control.send({"op": "retire", "peer": peer})
 
+    def send(self, message: Message) -> None:
+        self._control.send(message)
+
+    async def settle(self) -> None:
+        """Returns when it has taken in what was sent before, or is gone."""
+        if not self.alive:
+            return
+        settled: asyncio.Future[None] = self._loop.create_future()
+        self._settling.append(settled)
+        self._control.send({"op": "settle"})
+        await settled
+
     async def stop(self, timeout_s: float) -> None:
         """Asks it to finish and exit; after half the time by SIGTERM, then by SIGKILL."""
         self._stopping = True
@@ -211,6 +227,10 @@ class InstanceProcess:
                 confirmed.set_result(None)
         elif op == "ready":
             self._told_readiness(bool(message.get("ready")))
+        elif op == "settled":
+            self._settled(self._settling[:1])
+        elif op == "meet" and self._on_meet is not None:
+            self._on_meet(self, message)
         elif self._answer is None or self._answer[1].done():
             log.warning("%s said '%s' without having been asked", self, op)
         elif op == "failed":
@@ -246,6 +266,12 @@ class InstanceProcess:
         record.created = float(message.get("created", record.created))
         _model_log.handle(record)
 
+    def _settled(self, waiting: Sequence[asyncio.Future[None]]) -> None:
+        del self._settling[: len(waiting)]
+        for settled in waiting:
+            if not settled.done():
+                settled.set_result(None)
+
     def _control_closed(self) -> None:
         # How it ended is the supervisor's to tell; a process that closed its socket is useless.
         self._loop.call_later(_CAUSE_WITHIN_S, self._end_silently)
@@ -264,6 +290,7 @@ class InstanceProcess:
                 confirmed.set_result(None)
         self._regions.clear()
         self._told_readiness(False)
+        self._settled(list(self._settling))
         if self._answer is not None and not self._answer[1].done():
             self._answer[1].set_exception(InstanceDied(self._death_text()))
         self._ended.set_result(None)

@@ -1,8 +1,9 @@
 """Who may read whose region: each side is told of the other's regions before it can meet them.
 
 Frontends read the regions of instances (their answers) and of core (its errors); instance processes
-read those of frontends (requests) and of core, and those of each other where an ensemble joins
-their models. `join` returns when everybody has confirmed, so that
+read those of frontends (requests) and of core, and those of each other where an ensemble or a call
+joins their models: a tensor may be handed on by reference, so whoever is joined to one is joined to
+all. `join` returns when everybody has confirmed, so that
 no record can name a region that its reader does not know.
 """
 
@@ -59,7 +60,7 @@ class PeerDirectory:
         self._core_region_fd = core_region_fd
         self._loop = loop
         self._members: dict[Side, list[_Member]] = {Side.FRONTEND: [], Side.INSTANCE: []}
-        self._ensembles: set[frozenset[str]] = set()
+        self._joined: list[set[str]] = []  # names of models, each in one of them at most
 
     async def join(
         self, side: Side, reader: RegionReader, regions: Mapping[int, int], model: str = ""
@@ -80,11 +81,15 @@ class PeerDirectory:
         await asyncio.gather(*waits)
 
     async def acquaint(self, models: frozenset[str]) -> None:
-        """From now on the processes of these models read each other's regions; returns when those
-        that run have confirmed.
+        """From now on the processes of these models read each other's regions, and those of
+        everybody whom one of them reads; returns when those that run have confirmed.
         """
-        self._ensembles.add(models)
-        members = [one for one in self._members[Side.INSTANCE] if one.model in models]
+        together = set(models)
+        for others in [one for one in self._joined if one & models]:
+            together |= others
+            self._joined.remove(others)
+        self._joined.append(together)
+        members = [one for one in self._members[Side.INSTANCE] if one.model in together]
         waits = [
             wait
             for one in members
@@ -94,7 +99,7 @@ class PeerDirectory:
         await asyncio.gather(*waits)
 
     def _meet(self, one: _Member, other: _Member) -> bool:
-        return any(one.model in models and other.model in models for models in self._ensembles)
+        return any(one.model in models and other.model in models for models in self._joined)
 
     def _tell(self, member: _Member, other: _Member) -> list[Coroutine[Any, Any, None]]:
         """Tells the member of the other's regions, as far as it does not know them."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from pyserver.cache_settings import CacheSettings, cache_settings
 from pyserver.control.channel import Message
+from pyserver.core.callers import Callers
 from pyserver.core.catalog import catalog_entry
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.frontends import Frontends
@@ -95,6 +96,7 @@ class Core:
             on_proxy=self._proxied,
             kill=lambda index: link.send({"op": "kill_frontend", "index": index}),
         )
+        self.callers = Callers(self.directory, self.registry, self._loop, self._catalog)
         cache = cache_settings(settings.cache_config)
         self._remote_cache: RemoteCache | None = None
         if cache is not None and cache.redis is not None:
@@ -112,6 +114,7 @@ class Core:
             calls=self.calls,
             cache_seed=_cache_seed(cache),
             remote_cache=self._remote_cache,
+            callers=self.callers,
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
@@ -317,9 +320,11 @@ class Core:
     # --- the catalog ---
 
     async def settle(self) -> None:
-        """Returns when all frontends know the present state of all models."""
+        """Returns when all frontends, and models that call others, know the present state of all
+        models.
+        """
         self._announce()
-        await self.frontends.settle()
+        await asyncio.gather(self.frontends.settle(), self.callers.settle())
 
     def _changed(self, name: str) -> None:
         # Changes of one turn of the loop go out together: a switch of versions is one message.
@@ -332,6 +337,7 @@ class Core:
             entry = catalog_entry(name, self.registry.versions(name).values())
             self.engine.announce(json.dumps(entry))
             self.frontends.announce(entry)
+            self.callers.announce(entry)
         self._dirty.clear()
         self._announce_health()
 

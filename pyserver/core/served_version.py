@@ -18,6 +18,7 @@ from typing import Any
 
 from pyserver.control.channel import Message
 from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
+from pyserver.core.callers import Callers
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_process import InstanceProcess
@@ -87,6 +88,7 @@ class Environment:
     calls: InstanceCalls
     cache_seed: int | None = None  # of the response cache's keys; None: this server has none
     remote_cache: RemoteCache | None = None
+    callers: Callers | None = None
 
 
 class _Slot:
@@ -150,9 +152,14 @@ class ServedVersion:
             on_death=self._died,
             on_request=self._requested,
             python=self.python,
+            on_meet=self._meets,
         )
         process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
         return process
+
+    def _meets(self, process: InstanceProcess, message: Message) -> None:
+        if self._env.callers is not None:
+            self._env.callers.asked(process, self.name, message)
 
     async def start(
         self,

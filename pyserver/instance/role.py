@@ -3,6 +3,7 @@
     prepare -> prepared            the backend is imported, the model has described itself
     attach, region -> region_ok    our channels, and everybody's memory
     load -> loaded                 the model is there, its instances take batches
+    call -> model ..., met         the model wants to call another one; from then on we hear of all
     stop                           finish what runs, finalize, exit
     is_ready -> ready              what the model says, from a thread of its own
 
@@ -40,6 +41,7 @@ from pyserver.control.channel import ControlClosed, ControlSocket
 from pyserver.errors import InternalError, NotFoundError, ServerError
 from pyserver.instance.calls import CoreCalls
 from pyserver.instance.controls import control_tensors
+from pyserver.instance.introductions import Introductions
 from pyserver.instance.process import set_name
 from pyserver.instance.readiness import Readiness
 from pyserver.instance.states import state_tensors
@@ -75,6 +77,7 @@ class InstanceRole:
         self._regions = PeerRegions()
         self._calls = CoreCalls(self.send)
         self._readiness = Readiness(self.send)
+        self._introductions = Introductions(self.send)
         # Requests of core that the main thread answers, in order.
         self._work: queue.SimpleQueue[tuple[Message, list[int]]] = queue.SimpleQueue()
         self._info: BackendInfo | None = None
@@ -125,7 +128,7 @@ class InstanceRole:
             self._readiness.ask(message["id"])
         elif op == "verbosity":
             set_verbosity(int(message["level"]))
-        else:
+        elif not self._introductions.receive(message):
             if op == "stop":
                 self._stop_executors()
             self._work.put((message, fds))
@@ -219,6 +222,8 @@ class InstanceRole:
             self._max_unread,
         )
         _close(list(attached.fds))
+        if self._info is not None and self._info.may_call:
+            executor.allow_calls(self._introductions.callees)
         controls = control_tensors(model.config)
         if controls:
             executor.set_controls(controls, model.max_batch_size > 0)

@@ -246,7 +246,7 @@ def request_table(
 ) -> bytes:
     """A RequestHeader and what follows it (csrc/shm/table.h)."""
     rank = sum(len(shape) for _, _, shape, _, _ in inputs)
-    shapes_at = 88 + 40 * len(inputs) + 32 * len(outputs) + 24 * len(parameters)
+    shapes_at = 96 + 40 * len(inputs) + 32 * len(outputs) + 24 * len(parameters)
     text_at = shapes_at + 8 * rank
     text = bytearray()
 
@@ -270,7 +270,7 @@ def request_table(
         body += struct.pack("<IIB7xQ", *put(key), kind, bits)
     identity = put(request_id)
     header = struct.pack(
-        "<IIIIQIIIIQQIHHII16x",
+        "<IIIIQIIIIQQIHHII24x",
         *(0x31514552, text_at + len(text), model, 0, 0, 0, 0),
         *identity,
         *(0, timeout_us, rows, len(inputs), len(outputs), len(parameters), 0),

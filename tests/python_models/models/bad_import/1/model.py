@@ -1,2 +1,1 @@
 """A model that cannot be loaded."""
-
