@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pyserver.core.served_version import InstancePlan, ResourceNeed
 from pyserver.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from pyserver.config.model_config_pb2 import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceNeed:
+    """How much an instance needs of a resource of its device, or of a global one, to execute."""
+
+    name: str
+    count: int
+    is_global: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan:
+    """One instance to be made: what the backend is told of it, and what it needs of the rate
+    limiter. `index` counts in the version.
+    """
+
+    name: str
+    kind: str
+    device_id: int
+    index: int
+    priority: int = 0
+    needs: tuple[ResourceNeed, ...] = ()
+
+    def as_message(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "device_id": self.device_id,
+            "index": self.index,
+        }
+
+    def as_limits(self) -> dict[str, Any]:
+        """What `Engine.add_model` is told of it."""
+        return {
+            "priority": self.priority,
+            "device": self.device_id,
+            "resources": [
+                {"name": need.name, "count": need.count, "global": need.is_global}
+                for need in self.needs
+            ],
+        }
 
 
 def plan_instances(config: ModelConfig) -> list[InstancePlan]:

@@ -21,6 +21,7 @@ from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, Restart
 from pyserver.core.callers import Callers
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
+from pyserver.core.instance_plan import InstancePlan
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
@@ -30,48 +31,6 @@ from pyserver.core.warm_up import Sample
 from pyserver.errors import InternalError, InvalidArgumentError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceNeed:
-    """How much an instance needs of a resource of its device, or of a global one, to execute."""
-
-    name: str
-    count: int
-    is_global: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InstancePlan:
-    """One instance to be made: what the backend is told of it, and what it needs of the rate
-    limiter. `index` counts in the version.
-    """
-
-    name: str
-    kind: str
-    device_id: int
-    index: int
-    priority: int = 0
-    needs: tuple[ResourceNeed, ...] = ()
-
-    def as_message(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "device_id": self.device_id,
-            "index": self.index,
-        }
-
-    def as_limits(self) -> dict[str, Any]:
-        """What `Engine.add_model` is told of it."""
-        return {
-            "priority": self.priority,
-            "device": self.device_id,
-            "resources": [
-                {"name": need.name, "count": need.count, "global": need.is_global}
-                for need in self.needs
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
