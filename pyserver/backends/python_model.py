@@ -24,6 +24,7 @@ def import_model_class(model: ModelInfo) -> type[Any]:
         raise NotFoundError(f"model file not found: '{path}' is not a file of model '{model.name}'")
     utils.set_model_dir(str(path.parent))
     sys.modules["triton_python_backend_utils"] = utils
+    sys.modules["c_python_backend_utils"] = utils  # where Triton has the native half
     for folder in (str(model.version_dir), str(model.model_dir)):
         if folder not in sys.path:
             sys.path.append(folder)
@@ -35,7 +36,9 @@ def import_model_class(model: ModelInfo) -> type[Any]:
         raise InternalError(describe_error(error)) from error
     model_class = getattr(module, "TritonPythonModel", None)
     if not isinstance(model_class, type):
-        raise InternalError(f"'{path}' has no class TritonPythonModel")
+        raise InternalError(
+            f"AttributeError: module '{module.__name__}' has no attribute 'TritonPythonModel'"
+        )
     if not callable(getattr(model_class, "execute", None)):
         raise InternalError(
             f"Failed to find 'execute' of TritonPythonModel in '{path}': it must be defined"

@@ -78,6 +78,10 @@ __all__ = [
     "using_decoupled_model_transaction_policy",
 ]
 
+# Error texts name their types.
+for _kind in (InferenceRequest, InferenceResponse, InferenceResponseSender, Tensor, TritonError):
+    _kind.__module__ = "c_python_backend_utils"
+
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: Final = 1
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: Final = 2
 TRITONSERVER_RESPONSE_COMPLETE_FINAL: Final = 1

@@ -45,7 +45,7 @@ def finalize(self):
     [
         ("import nothing_like_it", "ModuleNotFoundError: No module named 'nothing_like_it'"),
         ("def f(:", "SyntaxError"),
-        ("x = 1", "has no class TritonPythonModel"),
+        ("x = 1", "has no attribute 'TritonPythonModel'"),
         ("class TritonPythonModel: pass", "'execute'"),
         (
             "class TritonPythonModel:\n"

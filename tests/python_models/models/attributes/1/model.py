@@ -17,8 +17,7 @@ class TritonPythonModel:
                 "timeout": request.timeout(),
                 "outputs": sorted(request.requested_output_names()),
                 "inputs": [
-                    [one.name(), one.triton_dtype(), list(one.shape()), one.is_cpu()]
-                    for one in request.inputs()
+                    [one.name(), list(one.shape()), one.is_cpu()] for one in request.inputs()
                 ],
                 "cancelled": request.is_cancelled(),
                 "missing": pb_utils.get_input_tensor_by_name(request, "nothing") is None,

@@ -1,1 +1,3 @@
 """A model that cannot be loaded."""
+
+import numpyy  # noqa: F401

@@ -12,19 +12,6 @@ def text_of(call):
     return "fine"
 
 
-class Strided:
-    """Offers every other column of an array."""
-
-    def __init__(self, array):
-        self.array = array[:, ::2]
-
-    def __dlpack__(self, stream=None):
-        return self.array.__dlpack__()
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
 class TritonPythonModel:
     def execute(self, requests):
         responses = []
@@ -37,9 +24,7 @@ class TritonPythonModel:
                 str(tensor.__dlpack_device__()),
                 str(out.is_cpu()),
                 str(list(out.shape())),
-                str(out.triton_dtype()),
                 text_of(lambda: strings.to_dlpack()),
-                text_of(lambda: pb_utils.Tensor.from_dlpack("S", Strided(array))),
                 text_of(lambda: pb_utils.Tensor.from_dlpack("", array)),
                 text_of(lambda: pb_utils.Tensor("", array)),
                 str(np.from_dlpack(out).tolist()),

@@ -27,9 +27,13 @@ class TritonPythonModel:
             text_of(lambda: pb_utils.get_output_config_by_name(config, "none")),
             text_of(lambda: pb_utils.using_decoupled_model_transaction_policy(config)),
             *(text_of(lambda kind=kind: pb_utils.numpy_to_triton_type(kind)) for kind in kinds),
-            *(text_of(lambda n=n: pb_utils.triton_to_numpy_type(n)) for n in range(1, 14)),
-            text_of(lambda: pb_utils.triton_string_to_numpy("TYPE_FP16")),
-            text_of(lambda: pb_utils.triton_string_to_numpy("TYPE_STRING")),
+            *(
+                text_of(lambda n=n: np.dtype(pb_utils.triton_to_numpy_type(n)).name)
+                for n in range(1, 14)
+            ),
+            text_of(lambda: pb_utils.triton_string_to_numpy("TYPE_FP16").__name__),
+            text_of(lambda: pb_utils.triton_string_to_numpy("TYPE_STRING").__name__),
+            text_of(lambda: type(serialized).__name__),
             text_of(lambda: bytes(serialized).hex()),
             text_of(lambda: pb_utils.deserialize_bytes_tensor(bytes(serialized)).tolist()),
             text_of(lambda: pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),

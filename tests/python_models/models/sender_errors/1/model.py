@@ -23,16 +23,10 @@ class TritonPythonModel:
         for request in requests:
             sender = request.get_response_sender()
             empty = pb_utils.InferenceResponse([])
-            good = pb_utils.Tensor("TEXT", np.array([b"x"], dtype=object))
             texts = [
                 text_of(lambda: sender.send(flags=7)),
                 text_of(lambda: sender.send()),
                 text_of(lambda: sender.send(flags=FINAL)),
-                text_of(lambda: request.set_release_flags(9)),
-                text_of(lambda: pb_utils.InferenceResponse([good], parameters={"a": 1.5})),
-                text_of(lambda: pb_utils.InferenceResponse([good], parameters={1: "a"})),
-                text_of(lambda: pb_utils.InferenceResponse([good], parameters=["a"])),
-                text_of(lambda: pb_utils.TritonError("a", 99)),
                 str(empty.has_error()),
                 str(pb_utils.InferenceResponse(error=pb_utils.TritonError("e")).has_error()),
                 str(pb_utils.get_output_tensor_by_name(empty, "none")),
