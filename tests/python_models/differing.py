@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.scheduling.differing import Differing
+from tests.scheduling.difference import Differing
 
 
 def _text(*data: str) -> dict[str, Any]:

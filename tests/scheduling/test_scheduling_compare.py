@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.scheduling.compare import differences, stable
-from tests.scheduling.differing import Differing
+from tests.scheduling.difference import Differing
 
 _SEEN: dict[str, Any] = {
     "answers": {"a": {"outputs": {"OUT": [[2]]}}, "b": {"status": "UNAVAILABLE", "error": "full"}},
