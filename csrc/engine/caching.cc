@@ -68,6 +68,7 @@ bool Engine::ask_cache(Request* request, std::span<const uint8_t> table) {
 
 void Engine::wait_for_cache(Request* request) {
   request->waits_for_cache = true;
+  request->begun = true;  // should it be queued after all, it is not new
   ++request->model->waiting_for_cache;
   ++counters_.waiting_for_cache;
   request->model->queued_bytes += request->payload_bytes;

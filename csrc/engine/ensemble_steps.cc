@@ -76,20 +76,10 @@ base::Status Engine::fill_step(Run* run, uint32_t scope, uint32_t index, const S
   shm::RequestBuilder& builder = step_table_;
   const shm::RequestHeader& header = run->table.header();
   builder.clear();
-  builder.header.model = spec.handle;
+  model::write_table(draft, &builder);
   builder.header.flags = sequence.flags;
-  builder.header.correlation_id = sequence.id;
   builder.header.priority = header.priority;
   builder.header.timeout_us = header.timeout_us;
-  builder.header.batch_size = draft.batch_size;
-  builder.set_request_id(draft.request_id);
-  builder.set_correlation_text(draft.correlation_text);
-  for (const model::InputDraft& input : draft.inputs) {
-    builder.add_input(input.name, static_cast<uint16_t>(input.index), input.datatype,
-                      draft.dims(input.backend_shape), input.location);
-  }
-  for (const model::OutputDraft& output : draft.outputs)
-    builder.add_output(output.name, static_cast<uint16_t>(output.index));
   for (const shm::ParameterEntry& entry : run->table.parameters())
     builder.add_parameter(run->table.parameter(entry));
   // (A nested ensemble's answer goes to the outer one without ever being a table: its steps' are kept.)

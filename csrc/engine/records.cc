@@ -68,7 +68,7 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
   }
   const uint64_t ticket = request->ticket;
   enqueue(request, table, now_ns);
-  refuse_circle(ticket, now_ns);
+  if (from->model != nullptr) refuse_circle(ticket, now_ns);  // only a call can close one
 }
 
 // Answers a request from the cache, hands it to its model's policy, or begins an ensemble's run.
@@ -81,8 +81,7 @@ void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t 
     return refuse(request, base::Code::kUnavailable,
                   request_prefix(*request) + "Exceeds maximum queue size", now_ns, Counted::kNo);
   }
-  if (!ask_cache(request, table)) return queue(request, table, now_ns);
-  if (request->waits_for_cache) request->begun = true;  // should it be queued after all
+  if (!ask_cache(request, table)) queue(request, table, now_ns);
 }
 
 void Engine::queue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {

@@ -159,20 +159,10 @@ base::Status Calls::make_table(const CallRequest& request, shm::Submit* record) 
   if (status.ok()) status = model::check(&draft);
   if (!status.ok()) return status;
   shm::RequestBuilder builder;
-  builder.header.model = spec.handle;
+  model::write_table(draft, &builder);
   builder.header.flags = request.flags;
-  builder.header.correlation_id = request.correlation_id;
   builder.header.timeout_us = request.timeout_us;
-  builder.header.batch_size = draft.batch_size;
   builder.header.parent = request.parent;
-  builder.set_request_id(request.request_id);
-  builder.set_correlation_text(request.correlation_text);
-  for (const model::InputDraft& input : draft.inputs) {
-    builder.add_input(input.name, static_cast<uint16_t>(input.index), input.datatype,
-                      draft.dims(input.backend_shape), input.location);
-  }
-  for (const model::OutputDraft& output : draft.outputs)
-    builder.add_output(output.name, static_cast<uint16_t>(output.index));
   for (const shm::Parameter& parameter : request.parameters) builder.add_parameter(parameter);
   if (spec.cache_seed) {
     const auto bytes_of = [&](const shm::TensorEntry& entry) {

@@ -83,6 +83,10 @@ class RequestDraft {
 
 base::Status check(RequestDraft* draft);
 
+// What a draft that passed check() says, in the table of a request: its model, rows, names, tensors and places. What the submitter knows
+// besides (flags, priority, time-out, parameters) is its own to add.
+void write_table(const RequestDraft& draft, shm::RequestBuilder* table);
+
 // "[request id: 7] ", which stands before most refusals.
 std::string request_prefix(std::string_view request_id);
 

@@ -83,4 +83,19 @@ base::Status RequestDraft::set_correlation_text(std::string_view text) {
   return {};
 }
 
+void write_table(const RequestDraft& draft, shm::RequestBuilder* table) {
+  table->header.model = draft.model().handle;
+  table->header.correlation_id = draft.correlation_id;
+  table->header.batch_size = draft.batch_size;
+  table->set_request_id(draft.request_id);
+  table->set_correlation_text(draft.correlation_text);
+  for (const InputDraft& input : draft.inputs) {
+    const TensorSpec& spec = draft.model().inputs[static_cast<size_t>(input.index)];
+    table->add_input(spec.name, static_cast<uint16_t>(input.index), input.datatype,
+                     draft.dims(input.backend_shape), input.location);
+  }
+  for (const OutputDraft& output : draft.outputs)
+    table->add_output(output.name, static_cast<uint16_t>(output.index));
+}
+
 }  // namespace pyserver::model

@@ -28,22 +28,10 @@ void DecodedRequest::clear_content() {
 
 void fill_table(const model::RequestDraft& draft, DecodedRequest* request) {
   shm::RequestBuilder& table = request->table;
-  table.header.model = draft.model().handle;
+  model::write_table(draft, &table);
   table.header.flags = request->flags;
-  table.header.correlation_id = draft.correlation_id;
   table.header.priority = request->priority;
   table.header.timeout_us = request->timeout_us;
-  table.header.batch_size = draft.batch_size;
-  table.set_request_id(draft.request_id);
-  table.set_correlation_text(draft.correlation_text);
-  for (const model::InputDraft& input : draft.inputs) {
-    const model::TensorSpec& spec = draft.model().inputs[static_cast<size_t>(input.index)];
-    table.add_input(spec.name, static_cast<uint16_t>(input.index), input.datatype,
-                    draft.dims(input.backend_shape), input.location);
-  }
-  for (const model::OutputDraft& output : draft.outputs) {
-    table.add_output(output.name, static_cast<uint16_t>(output.index));
-  }
   request->request_id = draft.request_id;
   request->batch_size = draft.batch_size;
   request->signature = draft.signature;
