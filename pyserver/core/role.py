@@ -32,6 +32,7 @@ from pyserver.core.repository_watch import RepositoryWatch
 from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
+from pyserver.core.watchdog import Watchdog
 from pyserver.errors import ServerError
 from pyserver.observe.memory import resident_byte_size
 from pyserver.repository.lifecycle import State
@@ -171,6 +172,7 @@ class Core:
             )
             return
         self._started = True
+        self.spawn_task(Watchdog(self.engine, self.loader.running).run())
         self._announce()
         self.frontends.serve()
         if self._watch is not None:
