@@ -42,11 +42,7 @@ InferExchange::InferExchange(InferService* service, uint32_t slot)
 Exchange* InferService::begin(Connection* connection, const RequestHead& head, const Route& route,
                               Refusal* refusal) {
   std::shared_ptr<const model::ModelSpec> spec;
-  base::Status status = catalog_->find(route.model, route.version, &spec);
-  if (status.ok() && spec->decoupled) {
-    status = base::unsupported(
-        "HTTP end point doesn't support models with decoupled transaction policy");
-  }
+  base::Status status = find_model(route.model, route.version, &spec);
   const Encoding encoding = parse_encoding(head.content_encoding);
   if (status.ok() && encoding == Encoding::kUnsupported) {
     ++host_->counters.infer_refused;
@@ -64,7 +60,8 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
     exchange = take_slot(&ticket);
     status =
         exchange != nullptr
-            ? exchange->start(connection, head, std::move(spec), encoding, link_->session(), ticket)
+            ? exchange->start(connection, head, {std::move(spec), route.version.empty()}, encoding,
+                              link_->session(), ticket)
             : base::unavailable("too many requests are in flight: the limit of this frontend is " +
                                 std::to_string(host_->settings.max_inflight));
   }
@@ -76,6 +73,16 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
   constexpr uint64_t kWorthReading = 64u << 20;
   refusal->now = head.content_length > kWorthReading;
   return nullptr;
+}
+
+base::Status InferService::find_model(std::string_view name, std::string_view version,
+                                      std::shared_ptr<const model::ModelSpec>* spec) const {
+  base::Status status = catalog_->find(name, version, spec);
+  if (status.ok() && (*spec)->decoupled) {
+    return base::unsupported(
+        "HTTP end point doesn't support models with decoupled transaction policy");
+  }
+  return status;
 }
 
 InferExchange* InferService::take_slot(uint64_t* ticket) {
@@ -103,14 +110,15 @@ InferExchange* InferService::find(uint64_t ticket) {
   return exchange->live() && exchange->ticket() == ticket ? exchange : nullptr;
 }
 
-base::Status InferExchange::start(Connection* connection, const RequestHead& head,
-                                  std::shared_ptr<const model::ModelSpec> spec, Encoding encoding,
-                                  const SessionRef& session, uint64_t ticket) {
+base::Status InferExchange::start(Connection* connection, const RequestHead& head, Target target,
+                                  Encoding encoding, const SessionRef& session, uint64_t ticket) {
   connection_ = connection;
   ticket_ = ticket;
   live_ = true;
   session_ = session;
-  spec_ = std::move(spec);
+  spec_ = std::move(target.spec);
+  newest_ = target.newest;
+  epoch_ = service_->catalog_->epoch();
   answer_encoding_ = choose_encoding(head.accept_encoding);
   if (head.inference_header_length) header_length_.emplace(*head.inference_header_length);
   if (encoding == Encoding::kIdentity && !head.chunked) {
@@ -133,8 +141,17 @@ void InferExchange::body_complete() {
   base::Status status = body_.complete();
   if (session_->lost)
     status = base::unavailable("the server's core process ended; try again shortly");
+  if (status.ok()) status = renew_spec();
   if (status.ok()) status = submit();
   if (!status.ok()) refuse(status);
+}
+
+// Models may have been switched to other versions, or unloaded, while the body came in.
+base::Status InferExchange::renew_spec() {
+  if (service_->catalog_->epoch() == epoch_) return {};
+  const std::shared_ptr<const model::ModelSpec> known = spec_;
+  return service_->find_model(known->name, newest_ ? std::string_view() : known->version_text,
+                              &spec_);
 }
 
 base::Status InferExchange::submit() {

@@ -34,6 +34,12 @@ namespace pyserver::gateway {
 
 class InferService;
 
+// The version that a request is for, as far as it is known before the body. `newest`: it named none.
+struct Target {
+  std::shared_ptr<const model::ModelSpec> spec;
+  bool newest = false;
+};
+
 class InferExchange final : public Exchange, private Watcher {
  public:
   InferExchange(InferService* service, uint32_t slot);
@@ -42,9 +48,8 @@ class InferExchange final : public Exchange, private Watcher {
   ~InferExchange() override;
 
   // infer.cc: up to the Submit
-  base::Status start(Connection* connection, const RequestHead& head,
-                     std::shared_ptr<const model::ModelSpec> spec, Encoding encoding,
-                     const SessionRef& session, uint64_t ticket);
+  base::Status start(Connection* connection, const RequestHead& head, Target target,
+                     Encoding encoding, const SessionRef& session, uint64_t ticket);
   std::span<uint8_t> window() override { return body_.window(); }
   void received(size_t bytes) override { body_.received(bytes); }
   void take(std::span<const uint8_t> bytes) override;
@@ -63,6 +68,7 @@ class InferExchange final : public Exchange, private Watcher {
 
  private:
   friend class InferService;
+  base::Status renew_spec();
   base::Status submit();
   void refuse(const base::Status& status);
   void take_response(const shm::Reply& reply);
@@ -91,6 +97,8 @@ class InferExchange final : public Exchange, private Watcher {
   Connection* connection_ = nullptr;
   SessionRef session_;
   std::shared_ptr<const model::ModelSpec> spec_;
+  bool newest_ = false;  // it named no version
+  uint64_t epoch_ = 0;   // the catalog's, when spec_ was found
   RequestBody body_;
   protocol::DecodedRequest request_;
   std::optional<std::string> header_length_;
@@ -133,6 +141,8 @@ class InferService {
 
  private:
   friend class InferExchange;
+  base::Status find_model(std::string_view name, std::string_view version,
+                          std::shared_ptr<const model::ModelSpec>* spec) const;
   InferExchange* take_slot(uint64_t* ticket);
   void return_slot(uint32_t slot);
   InferExchange* find(uint64_t ticket);

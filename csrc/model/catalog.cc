@@ -166,12 +166,15 @@ base::Status Catalog::apply(std::string_view json) {
     }
   }
   models_.insert_or_assign(std::string(name), std::move(model));
+  ++epoch_;
   return {};
 }
 
 void Catalog::forget(std::string_view name) {
   const auto found = models_.find(name);
-  if (found != models_.end()) models_.erase(found);
+  if (found == models_.end()) return;
+  models_.erase(found);
+  ++epoch_;
 }
 
 base::Status Catalog::find(std::string_view name, std::string_view version_text,

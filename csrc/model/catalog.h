@@ -24,7 +24,12 @@ class Catalog {
   // Refused (and nothing changed) when it is not what core sends.
   base::Status apply(std::string_view json);
   void forget(std::string_view name);
-  void clear() { models_.clear(); }
+  void clear() {
+    models_.clear();
+    ++epoch_;
+  }
+  // Another number whenever find() may say something else.
+  uint64_t epoch() const { return epoch_; }
   size_t size() const { return models_.size(); }
 
   // `version_text` empty: the newest version that is ready. Refusals carry Triton's texts: NOT_FOUND for what is unknown,
@@ -48,6 +53,7 @@ class Catalog {
   };
 
   std::unordered_map<std::string, Model, NameHash, std::equal_to<>> models_;
+  uint64_t epoch_ = 0;
 };
 
 // What a version in a path or message means: -1 for the empty text, else a number; 0 is one that no model has.
