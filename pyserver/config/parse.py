@@ -155,12 +155,17 @@ def _value_names(enum: str) -> list[str]:
     return [value.name for value in descriptor.values]
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A tail for the message, empty if nothing is near. FP32 is near TYPE_FP32, inputs near
-    input."""
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was likely meant. FP32 is near TYPE_FP32, inputs near input."""
     known = list(known)
     other = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"))
     near = [k for k in known if k == other or k.lower().endswith("_" + name.lower())]
     near = near or difflib.get_close_matches(name.lower(), known, n=1)
     near = near or difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    return near[0] if near else None
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A tail for the message, empty if nothing is near."""
+    near = did_you_mean(name, known)
+    return f" Did you mean '{near}'?" if near else ""

@@ -1,0 +1,132 @@
+"""A model's config: read in spite of its mistakes, and held against every rule of
+pyserver.config."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pyserver.backends import BACKENDS
+from pyserver.check.config_text import ConfigText
+from pyserver.check.findings import Severity
+from pyserver.check.subject import Subject
+from pyserver.config.autofill import ENSEMBLE_PLATFORM, autofill
+from pyserver.config.load import CONFIG_FILE, CUSTOM_FOLDER, first_version_files
+from pyserver.config.model_config_pb2 import ModelConfig
+from pyserver.config.normalize import normalize
+from pyserver.config.parse import did_you_mean, parse_text
+from pyserver.config.validate import EARLY_RULES, LATE_RULES, backend_is_known
+from pyserver.config.validate_instances import instance_groups_are_possible
+from pyserver.config.versions import list_versions
+from pyserver.errors import ServerError
+
+_PLACE = re.compile(r"line (\d+)(?:, column (\d+))?: (.*)", re.DOTALL)
+
+
+def read_subject(name: str, folder: Path, *, config_name: str = "", gpu_count: int) -> Subject:
+    """Reads the config of a model's folder, and tells every mistake that it has by itself."""
+    file = folder / CONFIG_FILE
+    custom = folder / CUSTOM_FOLDER / f"{config_name}.pbtxt"
+    if config_name and custom.exists():
+        file = custom
+    try:
+        content = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        subject = Subject(name, folder, ConfigText(file, b""))
+        subject.add_file(file, f"cannot be read: {error.strerror}", "make it readable")
+        return subject
+    subject = Subject(name, folder, ConfigText(file, content))
+    message = _parse(subject, content)
+    if message is not None:
+        _judge(subject, message, gpu_count)
+    return subject
+
+
+def _parse(subject: Subject, content: bytes) -> ModelConfig | None:
+    """The message, of the text as it would be without its mistakes of form."""
+    text = subject.text
+    edits = [edit for flaw in text.flaws for edit in flaw.edits]
+    for flaw in text.flaws:
+        subject.add_at(flaw.start, flaw.problem, flaw.wanted, edits)
+    corrected = text.corrected(edits).encode() if text.flaws else content
+    try:
+        return parse_text(corrected, source=str(text.file))
+    except ServerError as error:
+        if not text.flaws:
+            _tell_parser(subject, str(error))
+        return None
+
+
+def _tell_parser(subject: Subject, message: str) -> None:
+    """What protobuf refuses, and we did not see."""
+    match = _PLACE.search(message)
+    offset, told = 0, message
+    if match is not None:
+        lines = subject.text.text.splitlines(keepends=True)
+        offset = sum(len(line) for line in lines[: int(match[1]) - 1])
+        offset += max(0, int(match[2] or 1) - 1)
+        told = match[3]
+    problem, _, hint = told.partition(" Did you mean")
+    wanted = f"Did you mean{hint}" if hint else "correct the text here"
+    if "not UTF-8" in told:
+        wanted = "save the file as UTF-8"
+    subject.add_at(offset, problem, wanted)
+
+
+def _judge(subject: Subject, config: ModelConfig, gpu_count: int) -> None:
+    subject.config = config
+    if config.name and config.name != subject.name:
+        subject.add_rule(
+            f"unexpected directory name '{subject.name}' for model '{config.name}', directory name"
+            " must equal model name"
+        )
+        config.name = subject.name
+    existing = list_versions(subject.folder)
+    try:
+        autofill(config, subject.name, first_version_files(subject.folder, existing))
+    except ServerError as error:
+        subject.add_rule(str(error))
+        return
+    _judge_backend(subject, config)
+    # The groups as they are written: normalisation gives them kinds and devices.
+    normalize(config, gpu_count=gpu_count)
+    for rule in EARLY_RULES:
+        if rule is not backend_is_known:
+            for message in rule(config):
+                subject.add_rule(message)
+    _judge_instances(subject, config, gpu_count)
+
+
+def _judge_backend(subject: Subject, config: ModelConfig) -> None:
+    for message in backend_is_known(config):
+        subject.add_rule(message)
+    backend = config.backend
+    if not backend or backend in BACKENDS or config.platform == ENSEMBLE_PLATFORM:
+        return
+    given = ("backend",) if subject.text.has(("backend",)) else ("platform",)
+    near = did_you_mean(backend, BACKENDS)
+    there = ", ".join(BACKENDS)
+    wanted = f"Did you mean '{near}'?" if near else f"this server has {there}"
+    edits = subject.text.setting(("backend",), f'"{near}"') if near else ()
+    subject.add(given, f"unable to find backend library for backend '{backend}'", wanted, edits)
+
+
+def _judge_instances(subject: Subject, config: ModelConfig, gpu_count: int) -> None:
+    for message in instance_groups_are_possible(config, gpu_count=gpu_count):
+        lacks = "no GPUs are available" in message or "unsupported gpu id" in message
+        if lacks and gpu_count == 0:
+            # The machine that checks need not be the one that serves.
+            subject.needs = "a GPU, which this machine has not"
+            subject.add_rule(message, severity=Severity.WARNING)
+        else:
+            subject.add_rule(message)
+
+
+def judge_tensors(subject: Subject, config: ModelConfig) -> None:
+    """What can be said when inputs and outputs are known."""
+    subject.finished = config
+    for rule in LATE_RULES:
+        for message in rule(config):
+            subject.add_rule(message)
+    if not subject.is_sound:
+        subject.finished = None
