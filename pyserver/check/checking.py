@@ -31,6 +31,13 @@ _VERSION_FAILED: Final = re.compile(
     r"version \d+ is at UNAVAILABLE state: [A-Z][a-z ]+: (?P<why>.*);\s*$", re.DOTALL
 )
 
+# Errors that no values of the inputs excuse.
+_BROKEN: Final = re.compile(
+    r"\b(Name|Attribute|Type|Import|ModuleNotFound|UnboundLocal|NotImplemented)Error\b"
+    r"|Expected a list in the execute return|execute function must return None"
+    r"|while it executed the request|no answer within"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -231,26 +238,18 @@ class _Check:
         self._tell_refusal(subject, config, str(error))
 
     def _tell_refusal(self, subject: Subject, config: ModelConfig, error: str) -> None:
-        """Zeros and ones were both refused. Of texts, and where samples of the model's own run,
-        that need not mean a thing."""
-        before = len(subject.findings)
+        """Zeros and ones were both refused, which a good model may do, if it says so by itself."""
         if is_ensemble(subject):
             subject.add(
                 ("ensemble_scheduling",),
                 f"the ensemble cannot execute: {error}",
-                "correct the model of the step that fails",
+                "correct the model of the step that fails, or see whether zeros are no good for it",
+                severity=Severity.WARNING,
             )
-        else:
-            tell_failure(subject, error, doing="execute")
-        if takes_text(config) or config.model_warmup:
-            found = subject.findings.pop()
-            assert len(subject.findings) == before
-            wanted = (
-                "it was sent zeros and ones; if it needs other values, give them as a"
-                " model_warmup sample"
-            )
-            self._as_warning(subject, found.file, found.line, found.problem, wanted)
-
-    @staticmethod
-    def _as_warning(subject: Subject, file: str, line: int, problem: str, wanted: str) -> None:
-        subject.add_file(Path(file), problem, wanted, line=line, severity=Severity.WARNING)
+            return
+        error = error.removeprefix("[request id: <id_unknown>] ")
+        broken = _BROKEN.search(error) is not None and not takes_text(config)
+        if config.model_warmup and not broken:
+            return  # it has executed its own sample
+        severity = Severity.MISTAKE if broken else Severity.WARNING
+        tell_failure(subject, error, doing="execute", severity=severity)

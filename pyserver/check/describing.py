@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from pyserver.backends import backend_info
 from pyserver.check.subject import Subject
@@ -22,6 +22,9 @@ from pyserver.config.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from pyserver.settings import Settings, usable_memory_byte_size
 
 _MOST_OUTPUT_BYTES: Final = 4000
+_MOST_ANSWER_BYTES: Final = 64 << 20
+# Of its pipes, when it has been killed: something that has left its session may hold them.
+_ENDS_WITHIN_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +63,31 @@ class Describer:
             "parent": os.getpid(),
             "memory_byte_size": self.memory_byte_size,
         }
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pyserver.check.describe"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyserver.check.describe"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin and process.stdout and process.stderr
+        said = _Tail(process.stderr)
+        answers = _Tail(process.stdout, _MOST_ANSWER_BYTES)
+        try:
+            with suppress(BrokenPipeError), process.stdin as asking:
+                asking.write(json.dumps(asked).encode() + b"\n")
+            process.wait(self.timeout_s)
+        except subprocess.TimeoutExpired:
+            return Description(
+                error=f"the model's code did not come to an end within {self.timeout_s:g} s"
             )
-            try:
-                answer, _ = process.communicate(json.dumps(asked).encode() + b"\n", self.timeout_s)
-            except subprocess.TimeoutExpired:
-                return Description(
-                    error=f"the model's code did not come to an end within {self.timeout_s:g} s"
-                )
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-            if process.returncode != 0 or not answer:
-                return Description(error=_death(process.returncode, output))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            output, answer = said.end(), answers.end()
+        if process.returncode != 0 or not answer:
+            return Description(error=_death(process.returncode, output))
         return _read(json.loads(answer))
 
     def complete(self, subject: Subject, description: Description) -> ModelConfig:
@@ -148,10 +156,30 @@ def _read(answer: Mapping[str, Any]) -> Description:
     return Description(full=answer["full"], bare=answer["bare"], error=str(answer["full_error"]))
 
 
-def _death(code: int, output: Any) -> str:
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - _MOST_OUTPUT_BYTES))
-    said = output.read().decode("utf-8", "replace").strip()
+class _Tail:
+    """Reads a pipe to its end, in a thread, and keeps the last bytes."""
+
+    def __init__(self, pipe: IO[bytes], most: int = _MOST_OUTPUT_BYTES) -> None:
+        self._pipe = pipe
+        self._most = most
+        self._kept = b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while part := os.read(self._pipe.fileno(), 1 << 16):
+            self._kept = (self._kept + part)[-self._most :]
+
+    def end(self) -> bytes:
+        """What is left of it. Whoever writes must have ended."""
+        self._thread.join(_ENDS_WITHIN_S)
+        if not self._thread.is_alive():
+            self._pipe.close()
+        return self._kept
+
+
+def _death(code: int, output: bytes) -> str:
+    said = output.decode("utf-8", "replace").strip()
     last = said.splitlines()[-1] if said else ""
     how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
     return f"the model's code ended its process: {how}" + (f"; it said: {last}" if last else "")

@@ -12,7 +12,7 @@ from pyserver.check.findings import Severity
 from pyserver.check.subject import Subject
 from pyserver.config.autofill import ENSEMBLE_PLATFORM, autofill
 from pyserver.config.load import CONFIG_FILE, CUSTOM_FOLDER, first_version_files
-from pyserver.config.model_config_pb2 import ModelConfig
+from pyserver.config.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from pyserver.config.normalize import normalize
 from pyserver.config.parse import did_you_mean, parse_text
 from pyserver.config.validate import EARLY_RULES, LATE_RULES, backend_is_known
@@ -20,6 +20,7 @@ from pyserver.config.validate_instances import instance_groups_are_possible
 from pyserver.config.versions import list_versions
 from pyserver.errors import ServerError
 
+_MOST_BYTES = 4 << 20
 _PLACE = re.compile(r"line (\d+)(?:, column (\d+))?: (.*)", re.DOTALL)
 
 
@@ -29,17 +30,29 @@ def read_subject(name: str, folder: Path, *, config_name: str = "", gpu_count: i
     custom = folder / CUSTOM_FOLDER / f"{config_name}.pbtxt"
     if config_name and custom.exists():
         file = custom
-    try:
-        content = file.read_bytes() if file.exists() else b""
-    except OSError as error:
-        subject = Subject(name, folder, ConfigText(file, b""))
-        subject.add_file(file, f"cannot be read: {error.strerror}", "make it readable")
-        return subject
+    content, problem, wanted = _read(file)
     subject = Subject(name, folder, ConfigText(file, content))
+    if problem:
+        subject.add_file(file, problem, wanted)
+        return subject
     message = _parse(subject, content)
     if message is not None:
         _judge(subject, message, gpu_count)
     return subject
+
+
+def _read(file: Path) -> tuple[bytes, str, str]:
+    """The content, or what is wrong and what to do; a file that is missing is empty."""
+    try:
+        if not file.exists():
+            return b"", "", ""
+        if not file.is_file():
+            return b"", "the config is not a regular file", "replace it by one"
+        if file.stat().st_size > _MOST_BYTES:
+            return b"", f"the config has more than {_MOST_BYTES} bytes", "is it the right file?"
+        return file.read_bytes(), "", ""
+    except OSError as error:
+        return b"", f"the config cannot be read: {error.strerror}", "make it readable"
 
 
 def _parse(subject: Subject, content: bytes) -> ModelConfig | None:
@@ -105,6 +118,7 @@ def _judge_backend(subject: Subject, config: ModelConfig) -> None:
         return
     given = ("backend",) if subject.text.has(("backend",)) else ("platform",)
     near = did_you_mean(backend, BACKENDS)
+    near = near or next((name for name in BACKENDS if name.startswith(backend.lower())), None)
     there = ", ".join(BACKENDS)
     wanted = f"Did you mean '{near}'?" if near else f"this server has {there}"
     edits = subject.text.setting(("backend",), f'"{near}"') if near else ()
@@ -112,8 +126,15 @@ def _judge_backend(subject: Subject, config: ModelConfig) -> None:
 
 
 def _judge_instances(subject: Subject, config: ModelConfig, gpu_count: int) -> None:
+    on_cpu = {
+        f"instance group {group.name} of model {config.name}"
+        for group in config.instance_group
+        if group.kind != ModelInstanceGroup.KIND_GPU  # whose fault is to name GPUs at all
+    }
     for message in instance_groups_are_possible(config, gpu_count=gpu_count):
         lacks = "no GPUs are available" in message or "unsupported gpu id" in message
+        if "unsupported gpu id" in message and message.partition(" specifies ")[0] in on_cpu:
+            continue
         if lacks and gpu_count == 0:
             # The machine that checks need not be the one that serves.
             subject.needs = "a GPU, which this machine has not"

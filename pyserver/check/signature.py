@@ -40,6 +40,8 @@ def compare(subject: Subject, said: Mapping[str, Any]) -> None:
         "input": [_of(one, framework) for one in said["inputs" if framework else "input"]],
         "output": [_of(one, framework) for one in said["outputs" if framework else "output"]],
     }
+    if framework and _batch_size_forgotten(subject, config, tensors):
+        return
     if framework:
         _batch_dimension(subject, config, [*tensors["input"], *tensors["output"]])
     else:
@@ -63,6 +65,36 @@ def _of(one: Mapping[str, Any], framework: bool) -> _Tensor:
         whole=False,
         optional=bool(one.get("optional", False)),
     )
+
+
+def _batch_size_forgotten(
+    subject: Subject, config: ModelConfig, own: Mapping[str, Sequence[_Tensor]]
+) -> bool:
+    """All dims would be right if the model were batched; one message instead of one for each."""
+    if config.max_batch_size > 0:
+        return False
+    wanted = {
+        (kind, tensor.name): tensor.dims for kind, tensors in own.items() for tensor in tensors
+    }
+    given = {
+        (kind, tensor.name): tuple(tensor.dims)
+        for kind in own
+        for tensor in getattr(config, kind)
+        if not tensor.HasField("reshape")
+    }
+    lacking = [
+        dims is not None and dims[:1] == (-1,) and dims[1:] == given.get(tensor)
+        for tensor, dims in wanted.items()
+    ]
+    if not lacking or not all(lacking):
+        return False
+    subject.add(
+        ("max_batch_size",),
+        "the dims of all tensors lack the model's first dimension, the batch's",
+        "add max_batch_size: 4, or as many as fit; or list the batch's dimension, too",
+        subject.text.setting(("max_batch_size",), "4"),
+    )
+    return True
 
 
 def _batch_dimension(subject: Subject, config: ModelConfig, own: Sequence[_Tensor]) -> None:
@@ -219,18 +251,27 @@ _CURES: Final[tuple[tuple[str, str], ...]] = (
     (r"pip install '(?P<name>[^']+)'", "run pip install '{name}'"),
     (r"Protobuf parsing failed|INVALID_PROTOBUF", "the file is no ONNX model: export it anew"),
     (r"did not come to an end", "load less at import, or give more time: --timeout-secs"),
-    (r"ended its process", "correct the model's code; it must not end its process"),
+    (
+        r"ended its process|while it executed the request",
+        "correct the model's code; it must not end its process",
+    ),
     (r"must return a valid", "return the object that auto_complete_config was given"),
 )
 
 
-def tell_failure(subject: Subject, error: str, *, doing: str = "load") -> None:
+def tell_failure(
+    subject: Subject,
+    error: str,
+    *,
+    doing: str = "load",
+    severity: Severity = Severity.MISTAKE,
+) -> None:
     """Why the model does not load, or execute: at the line of its own code, if there is one."""
     config = subject.config
     assert config is not None
     match = next(
         (m for m in _FRAME.finditer(error) if Path(m["file"]).is_relative_to(subject.folder)), None
-    ) or next(_FRAME.finditer(error), None)
+    )
     file = subject.version_dir / config.default_model_filename
     line = 0
     if match is not None:
@@ -245,5 +286,9 @@ def tell_failure(subject: Subject, error: str, *, doing: str = "load") -> None:
         if found is not None:
             wanted = text.format(**found.groupdict())
             break
+    if severity is Severity.WARNING:
+        wanted = "if it needs other values than zeros and ones, give them in a model_warmup sample"
     told = error.split("\n\nAt:")[0]
-    subject.add_file(file, f"the model cannot {doing}: {told}", wanted, line=line)
+    subject.add_file(
+        file, f"the model cannot {doing}: {told}", wanted, line=line, severity=severity
+    )

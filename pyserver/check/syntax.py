@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CLOSES = {"{": "}", "<": ">", "[": "]"}
 _MOST_DEPTH = 100
+# A file with more is no config.
+_MOST_FLAWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class _Reader:
 
     def _flaw(self, start: int, problem: str, wanted: str, *edits: Edit) -> None:
         self.flaws.append(Flaw(start, problem, wanted, edits))
+        if len(self.flaws) == _MOST_FLAWS:
+            self._at = len(self._tokens) - 1
 
     def read_fields(
         self, node: Node, message: Descriptor | None, *, opened: Token | None, depth: int

@@ -29,7 +29,7 @@ _TOKEN: Final = re.compile(
     r"""
       (?P<skip>\s+|\#[^\n]*)
     | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    | (?P<word>-?\s*[\w.][\w.]*(?:(?<=[eE])[+-]\d+)?)
+    | (?P<word>-?[\w.][\w.]*(?:(?<=[eE])[+-]\d+)?)
     | (?P<sign>.)
     """,
     re.VERBOSE | re.DOTALL,

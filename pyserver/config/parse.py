@@ -24,12 +24,13 @@ _TOP: Descriptor = ModelConfig.DESCRIPTOR  # type: ignore[assignment]
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (?P<name>[^\s.]+)')
 _INVALID_VALUE = re.compile(r"Invalid enum value (?P<name>\S+) for enum type (?P<type>[\w.]+?) at")
-# What people write for a datatype, without TYPE_ → what they mean.
+# What people write for a datatype, without TYPE_, or for a field → what they mean.
 _OTHER_NAMES = {
     "BFLOAT16": "TYPE_BF16",
     "BOOLEAN": "TYPE_BOOL",
     "BYTES": "TYPE_STRING",
     "DOUBLE": "TYPE_FP64",
+    "DTYPE": "data_type",
     "FLOAT": "TYPE_FP32",
     "FLOAT16": "TYPE_FP16",
     "FLOAT32": "TYPE_FP32",
@@ -38,6 +39,7 @@ _OTHER_NAMES = {
     "INT": "TYPE_INT32",
     "LONG": "TYPE_INT64",
     "OBJECT": "TYPE_STRING",
+    "SHAPE": "dims",
 }
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*': ", re.DOTALL)
