@@ -59,13 +59,25 @@ def model_folders(folder: Path, names: Sequence[str] = ()) -> tuple[Path, list[s
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder {folder}")
-    if (folder / CONFIG_FILE).exists() or list_versions(folder):
+    if _is_model(folder):
         return folder.parent, sorted(scan([folder.parent]).models), [folder.name]
     every = sorted(scan([folder]).models)
+    if not every:
+        raise NotFoundError(f"there is no model in {folder}")
     for name in names:
         if name not in every:
             raise NotFoundError(f"there is no model '{name}' in {folder}")
     return folder, every, sorted(dict.fromkeys(names)) or every
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether it is a model's own; a model may be called 1, and then has versions itself."""
+    if (folder / CONFIG_FILE).exists():
+        return True
+    versions = [folder / str(version) for version in list_versions(folder)]
+    return bool(versions) and not any(
+        (one / CONFIG_FILE).exists() or list_versions(one) for one in versions
+    )
 
 
 def check(request: Request) -> Report:

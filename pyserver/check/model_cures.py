@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from pyserver.check.config_text import ConfigPath, ConfigText
-from pyserver.check.cures import Cured, Match, control_path, nth_of, tensor_path
+from pyserver.check.cures import Cured, Match, Row, control_path, nth_of, tensor_path
 from pyserver.config.autofill import FORMATS
-from pyserver.config.model_config_pb2 import ModelConfig, ModelQueuePolicy
+from pyserver.config.model_config_pb2 import DataType, ModelConfig, ModelQueuePolicy
 from pyserver.config.parse import did_you_mean
 from pyserver.config.validate_scheduling import CORRELATION_KIND
 
@@ -114,3 +114,51 @@ def source(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
                     wanted = f"Did you mean '{near}'?" if near else f"it is one of {names}"
                     return Cured(path, wanted, t.renaming(path, f'"{near}"') if near else ())
     return Cured(("batch_input",), f"it is one of {names}")
+
+
+def tensorrt_flag(field: str) -> Row:
+    """The n-th tensor, inputs first, that has a flag which is TensorRT's alone."""
+
+    def row(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
+        paths = [
+            (kind, index, field)
+            for kind in ("input", "output")
+            for index, tensor in enumerate(getattr(c, kind))
+            if getattr(tensor, field)
+        ]
+        path = paths[min(n, len(paths) - 1)]
+        return Cured(path, f"remove {field}: the backend is not TensorRT", t.removing(path))
+
+    return row
+
+
+def bad_kind(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
+    section = f"batch_{m['kind']}"
+    items = getattr(c, section)
+    kinds = type(items[0]).Kind
+    index = nth_of((i for i, one in enumerate(items) if one.kind not in kinds.values()), n)
+    return Cured((section, index, "kind"), f"it is one of {', '.join(kinds.keys())}")
+
+
+def bad_batch_datatype(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
+    good = (DataType.TYPE_INT32, DataType.TYPE_FP32)
+    bad = (i for i, one in enumerate(c.batch_input) if one.data_type not in good)
+    path = ("batch_input", nth_of(bad, n), "data_type")
+    return Cured(path, "use TYPE_INT32 or TYPE_FP32", t.setting(path, "TYPE_FP32"))
+
+
+def source_count(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
+    section = f"batch_{m['kind']}"
+    bad = (i for i, one in enumerate(getattr(c, section)) if len(one.source_input) != 1)
+    return Cured((section, nth_of(bad, n), "source_input"), "name exactly one source_input")
+
+
+def second_target(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
+    paths = [
+        ("batch_output", i, "target_name", j)
+        for i, one in enumerate(c.batch_output)
+        for j, name in enumerate(one.target_name)
+        if name == m["name"]
+    ]
+    path = paths[min(n + 1, len(paths) - 1)]
+    return Cured(path, "name each output once", t.removing(path))

@@ -65,14 +65,8 @@ ROWS: Final[tuple[tuple[str, Row], ...]] = (
         rf"^{_T} NHWC/NCHW require 3",
         removes_in_tensor("format", "remove format, or give three dims"),
     ),
-    (
-        r"^(?P<kind>)shape tensors are only",
-        at((), "remove is_shape_tensor: the backend is not TensorRT"),
-    ),
-    (
-        r"^Non-linear IO format",
-        at((), "remove is_non_linear_format_io: the backend is not TensorRT"),
-    ),
+    (r"^shape tensors are only", model.tensorrt_flag("is_shape_tensor")),
+    (r"^Non-linear IO format", model.tensorrt_flag("is_non_linear_format_io")),
     (
         rf"^{_NAMED} is specified more than once",
         lambda m, c, t, n: Cured(
@@ -82,16 +76,10 @@ ROWS: Final[tuple[tuple[str, Row], ...]] = (
         ),
     ),
     (r"unknown (?P<what>source input|target output) name '(?P<name>[^']*)'", model.source),
-    (
-        r"batch input data type must be",
-        sets(("batch_input", 0, "data_type"), "TYPE_FP32", "use TYPE_INT32 or TYPE_FP32"),
-    ),
-    (
-        r"batch (?P<kind>input|output) kind .* expects 1 source",
-        lambda m, c, t, n: Cured(
-            (f"batch_{m['kind']}", 0, "source_input"), "name exactly one source_input"
-        ),
-    ),
+    (r"unknown batch (?P<kind>input|output) kind", model.bad_kind),
+    (r"batch input data type must be", model.bad_batch_datatype),
+    (r"batch (?P<kind>input|output) kind .* expects 1 source", model.source_count),
+    (r"^target output name '(?P<name>[^']*)' can only be", model.second_target),
     (
         r"'max_batch_size' must be non-negative",
         sets(("max_batch_size",), "0", "0 means that the model is not batched"),

@@ -10,12 +10,19 @@ from pyserver.backends import BACKENDS
 from pyserver.check.config_text import ConfigText
 from pyserver.check.findings import Severity
 from pyserver.check.subject import Subject
-from pyserver.config.autofill import ENSEMBLE_PLATFORM, autofill
+from pyserver.config.autofill import ENSEMBLE_PLATFORM, FORMATS, autofill
 from pyserver.config.load import CONFIG_FILE, CUSTOM_FOLDER, first_version_files
 from pyserver.config.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from pyserver.config.normalize import normalize
 from pyserver.config.parse import did_you_mean, parse_text
-from pyserver.config.validate import EARLY_RULES, LATE_RULES, backend_is_known
+from pyserver.config.validate import (
+    EARLY_RULES,
+    LATE_RULES,
+    Rule,
+    backend_is_known,
+    platform_fits_backend,
+)
+from pyserver.config.validate_ensemble import ensemble_leaves_out_what_steps_decide
 from pyserver.config.validate_instances import instance_groups_are_possible
 from pyserver.config.versions import list_versions
 from pyserver.errors import ServerError
@@ -103,8 +110,13 @@ def _judge(subject: Subject, config: ModelConfig, gpu_count: int) -> None:
     _judge_backend(subject, config)
     # The groups as they are written: normalisation gives them kinds and devices.
     normalize(config, gpu_count=gpu_count)
+    done: set[Rule] = {backend_is_known}
+    if config.backend and config.backend not in BACKENDS:
+        done.add(platform_fits_backend)  # one mistake is told once
+    if config.platform != ENSEMBLE_PLATFORM:
+        done.add(ensemble_leaves_out_what_steps_decide)  # defaults of other models stand there
     for rule in EARLY_RULES:
-        if rule is not backend_is_known:
+        if rule not in done:
             for message in rule(config):
                 subject.add_rule(message)
     _judge_instances(subject, config, gpu_count)
@@ -117,7 +129,8 @@ def _judge_backend(subject: Subject, config: ModelConfig) -> None:
     if not backend or backend in BACKENDS or config.platform == ENSEMBLE_PLATFORM:
         return
     given = ("backend",) if subject.text.has(("backend",)) else ("platform",)
-    near = did_you_mean(backend, BACKENDS)
+    of_triton = any(backend == one.backend for one in FORMATS)
+    near = None if of_triton else did_you_mean(backend, BACKENDS)
     near = near or next((name for name in BACKENDS if name.startswith(backend.lower())), None)
     there = ", ".join(BACKENDS)
     wanted = f"Did you mean '{near}'?" if near else f"this server has {there}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,15 @@ def run(name: str, arguments: Sequence[str]) -> int:
     # What is worth telling is in the report.
     logging.getLogger("pyserver").addHandler(logging.NullHandler())
     subcommand: Callable[[Sequence[str]], int] = {"check": _check, "config": _config}[name]
-    return subcommand(arguments)
+    try:
+        code = subcommand(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:

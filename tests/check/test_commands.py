@@ -86,6 +86,7 @@ def test_json_is_one_object_for_each_finding() -> None:
         ("check", str(MODELS), "--jsn"),
         ("check", str(MODELS), "--timeout-secs=soon"),
         ("check", str(MODELS), "--backend-config=nothing"),
+        ("check", str(MODELS / "identity" / "1")),
         ("config",),
         ("config", "/no/such/folder"),
     ],
@@ -102,6 +103,12 @@ def test_the_servers_own_help_names_both_and_flags_stay_flags() -> None:
     assert "pyserver check <folder>" in text and "pyserver config <folder>" in text
     assert "--json" in _run("check", "--help").stdout
     assert "unexpected argument 'check'" in _run("--id=x", "check").stderr
+
+
+def test_models_may_be_called_by_numbers(tmp_path: Path) -> None:
+    shutil.copytree(CORRECT / "echo", tmp_path / "7")
+    done = _run("check", tmp_path, "--no-request")
+    assert (done.returncode, done.stdout) == (0, "1 model, 0 mistakes, 0 warnings\n")
 
 
 def test_code_that_does_not_end_is_ended(tmp_path: Path) -> None:
