@@ -118,10 +118,17 @@ class ConfigText:
         return (Edit(node.value_start, node.value_end, value),)
 
     def removing(self, path: ConfigPath) -> tuple[Edit, ...]:
-        """Takes out a field that is there; of a list with several elements, only that one."""
+        """Takes out a field that is there, with all its values; where the path picks one of several
+        values, only that one."""
         if not self.has(path):
             return ()
         node = self.find(path)
+        if path[-1] == node.name:
+            starts = {
+                one.whole_start: one.whole_end
+                for one in (node.parent or self.root).named(node.name)
+            }
+            return tuple(Edit(start, end, "") for start, end in starts.items())
         siblings = [
             one
             for one in (node.parent or self.root).children

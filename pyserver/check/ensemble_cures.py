@@ -49,7 +49,12 @@ def not_connected(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
 def unused_tensor(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
     path = _mapped(c, m["tensor"])[:-1] or ("ensemble_scheduling",)
     wanted = "use it as a later step's input or as an output of the ensemble, or do not map it"
-    return Cured(path, wanted, t.removing(path) if t.has(path) and "output_map" in path else ())
+    if "output_map" not in path or not t.has(path):
+        return Cured(path, wanted)
+    step = c.ensemble_scheduling.step[int(path[2])]
+    if len(step.output_map) > 1:
+        return Cured(path, wanted, t.removing(path))
+    return Cured(path, f"{wanted} and remove the step", t.removing(path[:3]))
 
 
 def in_step(field: str) -> Row:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+
+from pyserver.check.syntax import Edit
 
 
 class Severity(StrEnum):
@@ -19,7 +21,8 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong. `line` and `column` count from 1; 0 means the file as a whole, or a
-    folder. `wanted` is the cure in words, `block` the corrected part of the config.
+    folder. `wanted` is the cure in words, `block` the corrected part of the config,
+    `edits` what corrects its text.
     """
 
     model: str
@@ -30,10 +33,13 @@ class Finding:
     problem: str
     wanted: str
     block: str = ""
+    edits: tuple[Edit, ...] = field(default=(), repr=False)
 
     def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """One line of JSON, without the edits."""
+        members = asdict(self)
+        del members["edits"]
+        return json.dumps(members, ensure_ascii=False)
 
     def to_text(self) -> str:
         """`file:line:column: what is wrong; what was wanted`, and the block, indented."""

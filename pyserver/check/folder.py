@@ -144,7 +144,11 @@ def _labels(subject: Subject, config: ModelConfig) -> None:
             near = did_you_mean(
                 output.label_filename, sorted(one.name for one in subject.folder.iterdir())
             )
-            wanted = f"Did you mean '{near}'?" if near else "put the file there, one name a line"
+            wanted = "put the file there, one name a line"
+            if near:
+                wanted = f"Did you mean '{near}'?"
+            elif "must be inside" in str(error):
+                wanted = "put the file into the model's own folder"
             edits = subject.text.setting(path, f'"{near}"') if near else ()
             subject.add(path, str(error), wanted, edits)
             continue

@@ -31,7 +31,7 @@ def bad_reshape(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
     kind, index = tensor_path(m, c, n)
     dims: Sequence[int] = getattr(c, kind)[index].dims
     path = (kind, index, "reshape")
-    shape = [-1] if -1 in dims else [math.prod(dims)]
+    shape = list(dims) if -1 in dims else [math.prod(dims)]
     wanted = f"the shape must have as many elements as dims, {list(dims)}"
     return Cured(path, wanted, t.setting((*path, "shape"), str(shape)))
 
@@ -94,7 +94,8 @@ def gpus(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
 def no_gpu(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:
     path = (*_group(c, m["group"]), "kind")
     wanted = "it loads only where there is such a GPU; kind: KIND_AUTO takes what there is"
-    return Cured(path, wanted, t.setting(path, "KIND_AUTO"))
+    gpus = t.removing((*path[:-1], "gpus"))  # KIND_AUTO would take none of them
+    return Cured(path, wanted, (*t.setting(path, "KIND_AUTO"), *gpus))
 
 
 def profile(m: Match, c: ModelConfig, t: ConfigText, n: int) -> Cured:

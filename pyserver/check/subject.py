@@ -75,6 +75,7 @@ class Subject:
                 problem=problem,
                 wanted=wanted,
                 block=self.text.block(offset, edits),
+                edits=tuple(edits),
             )
         )
 
