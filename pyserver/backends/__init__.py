@@ -22,7 +22,8 @@ class BackendInfo:
     of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
     instance group without a kind goes to the GPUs, where there are any. `models_bring_python`: a
     model may name the Python environment that its processes run in. `may_call`: its models may call
-    other models while they execute.
+    other models while they execute. `parameters` are those of the model config that the backend
+    reads; `free_parameters`: its models may read others.
     """
 
     name: str
@@ -33,19 +34,34 @@ class BackendInfo:
     uses_gpu: bool = False
     models_bring_python: bool = False
     may_call: bool = False
+    parameters: tuple[str, ...] = ()
+    free_parameters: bool = False
 
 
 BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
     {
         info.name: info
         for info in (
-            BackendInfo("identity", "pyserver.backends.identity:IdentityBackend"),
+            BackendInfo(
+                "identity",
+                "pyserver.backends.identity:IdentityBackend",
+                parameters=("execute_delay_ms", "creation_delay_sec"),
+            ),
             BackendInfo(
                 "onnxruntime",
                 "pyserver.backends.onnxruntime:OnnxRuntimeBackend",
                 platforms=("onnxruntime_onnx",),
                 default_instance_count=2,
                 uses_gpu=True,
+                parameters=(
+                    "intra_op_thread_count",
+                    "inter_op_thread_count",
+                    "execution_mode",
+                    "enable_mem_arena",
+                    "enable_mem_pattern",
+                    "memory.enable_memory_arena_shrinkage",
+                    "session.use_device_allocator_for_initializers",
+                ),
             ),
             BackendInfo(
                 "python",
@@ -53,6 +69,8 @@ BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
                 threads_share_process=False,
                 models_bring_python=True,
                 may_call=True,
+                parameters=("EXECUTION_ENV_PATH", "FORCE_CPU_ONLY_INPUT_TENSORS", "python"),
+                free_parameters=True,
             ),
         )
     }

@@ -20,6 +20,8 @@ def usage() -> str:
 
 def _lines(defaults: Settings) -> Iterator[str]:
     yield "Usage: pyserver --model-repository=<folder> [options]"
+    yield "       pyserver check <folder>     what is wrong with a model repository, and the cure"
+    yield "       pyserver config <folder>    the complete config of a model; --write keeps it"
     yield ""
     yield "Serves the models of a Triton model repository. Options are written --name=value or"
     yield "--name value; those marked (*) may be given more than once."

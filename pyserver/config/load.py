@@ -17,7 +17,7 @@ from pyserver.config.validate_instances import check_instance_groups
 from pyserver.config.versions import list_versions, select_versions
 from pyserver.errors import InternalError, InvalidArgumentError, NotFoundError
 
-__all__ = ["LoadedConfig", "complete", "finish", "load_config"]
+__all__ = ["LoadedConfig", "complete", "finish", "first_version_files", "load_config"]
 
 CONFIG_FILE = "config.pbtxt"
 CUSTOM_FOLDER = "configs"
@@ -58,7 +58,7 @@ def load_config(
     if not model_dir.is_dir():
         raise NotFoundError(f"model '{model_name}' has no directory {model_dir}")
     existing = list_versions(model_dir)
-    listing = _first_version(model_dir, existing)
+    listing = first_version_files(model_dir, existing)
     message = _read(model_dir, config_name, auto_complete, override)
     from_file = message is not None
     config = message if message is not None else ModelConfig()
@@ -96,7 +96,7 @@ def finish(config: ModelConfig, *, gpu_count: int, model_dir: Path | None = None
     return made
 
 
-def _first_version(model_dir: Path, existing: list[int]) -> dict[str, bool]:
+def first_version_files(model_dir: Path, existing: list[int]) -> dict[str, bool]:
     """Name → is a directory, of the version directory whose name sorts first as text."""
     if not existing:
         return {}

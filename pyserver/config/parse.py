@@ -24,12 +24,13 @@ _TOP: Descriptor = ModelConfig.DESCRIPTOR  # type: ignore[assignment]
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (?P<name>[^\s.]+)')
 _INVALID_VALUE = re.compile(r"Invalid enum value (?P<name>\S+) for enum type (?P<type>[\w.]+?) at")
-# What people write for a datatype, without TYPE_ → what they mean.
+# What people write for a datatype, without TYPE_, or for a field → what they mean.
 _OTHER_NAMES = {
     "BFLOAT16": "TYPE_BF16",
     "BOOLEAN": "TYPE_BOOL",
     "BYTES": "TYPE_STRING",
     "DOUBLE": "TYPE_FP64",
+    "DTYPE": "data_type",
     "FLOAT": "TYPE_FP32",
     "FLOAT16": "TYPE_FP16",
     "FLOAT32": "TYPE_FP32",
@@ -38,6 +39,7 @@ _OTHER_NAMES = {
     "INT": "TYPE_INT32",
     "LONG": "TYPE_INT64",
     "OBJECT": "TYPE_STRING",
+    "SHAPE": "dims",
 }
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*': ", re.DOTALL)
@@ -155,12 +157,17 @@ def _value_names(enum: str) -> list[str]:
     return [value.name for value in descriptor.values]
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A tail for the message, empty if nothing is near. FP32 is near TYPE_FP32, inputs near
-    input."""
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was likely meant. FP32 is near TYPE_FP32, inputs near input."""
     known = list(known)
     other = _OTHER_NAMES.get(name.upper().removeprefix("TYPE_"))
     near = [k for k in known if k == other or k.lower().endswith("_" + name.lower())]
     near = near or difflib.get_close_matches(name.lower(), known, n=1)
     near = near or difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    return near[0] if near else None
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A tail for the message, empty if nothing is near."""
+    near = did_you_mean(name, known)
+    return f" Did you mean '{near}'?" if near else ""

@@ -139,6 +139,16 @@ def check_composing_models(config: ModelConfig, models: Mapping[str, ModelConfig
     `models` has the finished configuration of every model that a step names. The ensemble's own
     configuration is finished by setting `model_transaction_policy.decoupled` to the answer.
     """
+    for message in composing_models_fit(config, models):
+        raise InvalidArgumentError(message)
+    return any(
+        models[step.model_name].model_transaction_policy.decoupled
+        for step in config.ensemble_scheduling.step
+    )
+
+
+def composing_models_fit(config: ModelConfig, models: Mapping[str, ModelConfig]) -> Iterator[str]:
+    """Every way in which the ensemble does not fit the models of its steps."""
     known: dict[str, _Tensor] = {}
     for given in config.input:
         known[given.name] = _tensor_of(config, given.data_type, given.dims)
@@ -147,53 +157,51 @@ def check_composing_models(config: ModelConfig, models: Mapping[str, ModelConfig
     for step in config.ensemble_scheduling.step:
         model = models[step.model_name]
         if config.max_batch_size > model.max_batch_size > 0:
-            raise InvalidArgumentError(
+            yield (
                 f"ensemble {config.name} allows maximum batch size {config.max_batch_size}, but"
                 f" it contains model {model.name} which only allows maximum batch size to be"
                 f" {model.max_batch_size}"
             )
-        _check_inputs(config, step, model, known)
-        _check_outputs(config, step, model, known)
-    _check_decoupled(config, models)
-    return any(
-        models[step.model_name].model_transaction_policy.decoupled
-        for step in config.ensemble_scheduling.step
-    )
+        yield from _inputs_fit(config, step, model, known)
+        yield from _outputs_fit(config, step, model, known)
+    yield from _decoupled_steps_fit(config, models)
 
 
-def _check_inputs(
+def _inputs_fit(
     config: ModelConfig, step: ModelEnsembling.Step, model: ModelConfig, known: dict[str, _Tensor]
-) -> None:
+) -> Iterator[str]:
     inputs = {tensor.name: tensor for tensor in model.input}
     for name, target in step.input_map.items():
         if name not in inputs:
-            raise InvalidArgumentError(
+            yield (
                 f"in ensemble {config.name}, ensemble tensor {target} is mapping to non-existing"
                 f" input {name} in model {model.name}"
             )
     for name, tensor in inputs.items():
         if name not in step.input_map and not tensor.optional:
-            raise InvalidArgumentError(
+            yield (
                 f"in ensemble {config.name}, input {name} in model {model.name} is not mapped to"
                 " any ensemble tensors"
             )
     for name, target in step.input_map.items():
-        said = _tensor_of(model, inputs[name].data_type, inputs[name].dims)
-        _check_same(config, target, known.setdefault(target, said), said)
+        if name in inputs:
+            said = _tensor_of(model, inputs[name].data_type, inputs[name].dims)
+            yield from _same(config, target, known.setdefault(target, said), said)
 
 
-def _check_outputs(
+def _outputs_fit(
     config: ModelConfig, step: ModelEnsembling.Step, model: ModelConfig, known: dict[str, _Tensor]
-) -> None:
+) -> Iterator[str]:
     outputs = {tensor.name: tensor for tensor in model.output}
     for name, target in step.output_map.items():
         if name not in outputs:
-            raise InvalidArgumentError(
+            yield (
                 f"in ensemble {config.name}, ensemble tensor {target} is mapped from non-existing"
                 f" output {name} in model {model.name}"
             )
+            continue
         said = _tensor_of(model, outputs[name].data_type, outputs[name].dims)
-        _check_same(config, target, known.setdefault(target, said), said)
+        yield from _same(config, target, known.setdefault(target, said), said)
 
 
 def _tensor_of(model: ModelConfig, data_type: DataType, dims: Sequence[int]) -> _Tensor:
@@ -201,16 +209,16 @@ def _tensor_of(model: ModelConfig, data_type: DataType, dims: Sequence[int]) -> 
     return _Tensor(model.name, data_type, (*batch, *dims))
 
 
-def _check_same(config: ModelConfig, tensor: str, known: _Tensor, said: _Tensor) -> None:
+def _same(config: ModelConfig, tensor: str, known: _Tensor, said: _Tensor) -> Iterator[str]:
     what = f"in ensemble {config.name}, ensemble tensor {tensor}: inconsistent"
     if known.data_type != said.data_type:
-        raise InvalidArgumentError(
+        yield (
             f"{what} data type: {DataType.Name(known.data_type)} is inferred from model"
             f" {known.model} while {DataType.Name(said.data_type)} is inferred from model"
             f" {said.model}"
         )
-    if not _shapes_can_meet(known.shape, said.shape):
-        raise InvalidArgumentError(
+    elif not _shapes_can_meet(known.shape, said.shape):
+        yield (
             f"{what} shape: {_text(known.shape)} is inferred from model {known.model} while"
             f" {_text(said.shape)} is inferred from model {said.model}"
         )
@@ -232,7 +240,7 @@ def _text(shape: Sequence[int]) -> str:
     return "[" + ",".join(str(dim) for dim in shape) + "]"
 
 
-def _check_decoupled(config: ModelConfig, models: Mapping[str, ModelConfig]) -> None:
+def _decoupled_steps_fit(config: ModelConfig, models: Mapping[str, ModelConfig]) -> Iterator[str]:
     """A step, and the ensemble's set of outputs, may depend on the responses of one decoupled step
     only."""
     origins: dict[str, frozenset[int]] = {tensor.name: frozenset() for tensor in config.input}
@@ -242,17 +250,17 @@ def _check_decoupled(config: ModelConfig, models: Mapping[str, ModelConfig]) -> 
             origin = frozenset[int]().union(*(origins[t] for t in step.input_map.values()))
             if models[step.model_name].model_transaction_policy.decoupled:
                 origin |= {index}
-            _check_one_origin(config, origin)
+            yield from _one_origin(config, origin)
             origins.update(dict.fromkeys(step.output_map.values(), origin))
         steps = [pair for pair in steps if pair not in ready]
     outputs = (origins.get(tensor.name, frozenset()) for tensor in config.output)
-    _check_one_origin(config, frozenset[int]().union(*outputs))
+    yield from _one_origin(config, frozenset[int]().union(*outputs))
 
 
-def _check_one_origin(config: ModelConfig, origin: frozenset[int]) -> None:
+def _one_origin(config: ModelConfig, origin: frozenset[int]) -> Iterator[str]:
     if len(origin) > 1:
         # Triton names the ensemble, not the step's model, in this place.
-        raise InvalidArgumentError(
+        yield (
             f"in ensemble {config.name}, step of model '{config.name}' receives inputs originated"
             " from different decoupled models"
         )

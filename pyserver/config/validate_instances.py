@@ -13,15 +13,19 @@ from pyserver.errors import InvalidArgumentError
 
 def check_instance_groups(config: ModelConfig, *, gpu_count: int) -> None:
     """Raises InvalidArgumentError for the first group that cannot be."""
+    for message in instance_groups_are_possible(config, gpu_count=gpu_count):
+        raise InvalidArgumentError(message)
+
+
+def instance_groups_are_possible(config: ModelConfig, *, gpu_count: int) -> Iterator[str]:
+    """The rule itself, for a machine with so many GPUs."""
     if config.platform == ENSEMBLE_PLATFORM:
         return
     if not config.instance_group:
-        raise InvalidArgumentError(f"must specify one or more 'instance group's for {config.name}")
+        yield f"must specify one or more 'instance group's for {config.name}"
     for group in config.instance_group:
         for message in (*_devices(group, gpu_count), *_profiles(group, config)):
-            raise InvalidArgumentError(
-                f"instance group {group.name} of model {config.name} {message}"
-            )
+            yield f"instance group {group.name} of model {config.name} {message}"
 
 
 def _devices(group: ModelInstanceGroup, gpu_count: int) -> Iterator[str]:

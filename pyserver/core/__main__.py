@@ -54,7 +54,7 @@ def main() -> int:
 
 async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor | None) -> None:
     from pyserver.backends import backend_info
-    from pyserver.core.devices import gpu_count
+    from pyserver.config.devices import gpu_count
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

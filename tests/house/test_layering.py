@@ -27,11 +27,15 @@ PYTHON_ROWS: tuple[tuple[str, ...], ...] = (
     ("backends", "repository", "observe"),
     ("control",),
     ("frontend", "core", "instance"),
-    ("supervisor",),
+    ("supervisor", "check"),
     ("cli",),
 )
 # Roles are started by name: whoever starts them does not import them.
-NEVER = {"supervisor": {"frontend", "core", "instance"}, "cli": {"frontend", "core", "instance"}}
+NEVER = {
+    "supervisor": {"frontend", "core", "instance"},
+    "check": {"frontend", "core", "instance"},
+    "cli": {"frontend", "core", "instance"},
+}
 
 CPP_USES: dict[str, set[str]] = {
     "base": set(),

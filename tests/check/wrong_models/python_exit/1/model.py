@@ -1,0 +1,5 @@
+"""Ends at once."""
+
+import os
+
+os._exit(7)
