@@ -12,6 +12,7 @@ from pyserver.check.findings import Severity
 from pyserver.check.subject import Subject
 from pyserver.config.autofill import ENSEMBLE_PLATFORM
 from pyserver.config.labels import read_labels
+from pyserver.config.limits import PARAMETERS
 from pyserver.config.load import CONFIG_FILE
 from pyserver.config.model_config_pb2 import ModelConfig
 from pyserver.config.parse import did_you_mean
@@ -255,11 +256,12 @@ def _parameters(subject: Subject, config: ModelConfig) -> None:
     if info is None:
         return
     for key in sorted(config.parameters):
-        near = did_you_mean(key, info.parameters)
-        if key in info.parameters or (info.free_parameters and near is None):
+        ours = (*info.parameters, *PARAMETERS)
+        near = did_you_mean(key, ours)
+        if key in ours or (info.free_parameters and near is None):
             continue
         path: ConfigPath = ("parameters", key, "key")
-        known = ", ".join(info.parameters)
+        known = ", ".join(ours)
         subject.add(
             path,
             f"backend '{config.backend}' knows no parameter '{key}'",

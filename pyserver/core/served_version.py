@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyserver.config.limits import Limits
 from pyserver.control.channel import Message
 from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
 from pyserver.core.callers import Callers
@@ -23,7 +24,7 @@ from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_plan import InstancePlan
 from pyserver.core.instance_process import InstanceProcess
-from pyserver.core.limits import Limits, within
+from pyserver.core.load_limit import within
 from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pyserver.config.limits import model_limits
 from pyserver.core.catalog import engine_settings, model_spec
 from pyserver.core.instance_plan import into_processes, plan_instances
 from pyserver.core.instance_process import InstanceProcess
-from pyserver.core.limits import model_limits, within
+from pyserver.core.load_limit import within
 from pyserver.core.model_environment import PythonEnvironment, python_environment
 from pyserver.core.model_source import ModelSource
 from pyserver.core.remote_cache import model_digest

@@ -8,22 +8,19 @@ parameters of the model's config say instead.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from pyserver.errors import InvalidArgumentError, UnavailableError
+from pyserver.errors import InvalidArgumentError
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
     from pyserver.config.model_config_pb2 import ModelConfig
 
-T = TypeVar("T")
-
 EXECUTE_TIMEOUT: Final = "execute_timeout_secs"
 LOAD_TIMEOUT: Final = "load_timeout_secs"
 IDEMPOTENT: Final = "idempotent"
+PARAMETERS: Final = (EXECUTE_TIMEOUT, LOAD_TIMEOUT, IDEMPOTENT)
 _MOST_S: Final = 1e9
 
 
@@ -41,18 +38,6 @@ class Limits:
             "execute_limit_ns": int((self.execute_s or 0) * 1e9),
             "idempotent": self.idempotent,
         }
-
-
-async def within(limit_s: float | None, load: Awaitable[T]) -> T:
-    """Raises UnavailableError when the load takes longer."""
-    try:
-        async with asyncio.timeout(limit_s):
-            return await load
-    except TimeoutError:
-        raise UnavailableError(
-            f"the model was not loaded within {limit_s:g} s (--load-timeout-secs, or parameter"
-            f" '{LOAD_TIMEOUT}' of its config)"
-        ) from None
 
 
 def model_limits(config: ModelConfig, settings: Settings) -> Limits:
