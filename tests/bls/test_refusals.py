@@ -43,7 +43,8 @@ RUN = "Error when running inference: "
         ),
         (
             'next(ask("nowhere", [given(request)]).exec(decoupled=True))',
-            "Failed for execute the inference request. Model 'nowhere' is not ready.",
+            f"Model nowhere - {RUN}Failed for execute the inference"
+            " request. Model 'nowhere' is not ready.",
         ),
         (
             'asyncio.run(one(ask("nowhere", [given(request)])))',
