@@ -30,6 +30,11 @@ base::Status not_ready(const std::string& model) {
                               "' is not ready.");
 }
 
+// What Triton says of a request that does not become one.
+base::Status refusal(const std::string& model, const std::string& why) {
+  return base::internal_error("Model " + model + " - Error when running inference: " + why);
+}
+
 base::Status decoupled_target(const std::string& model) {
   return base::internal_error(
       "Model " + model +
@@ -255,6 +260,7 @@ std::shared_ptr<PyCall> PyCall::start(const MadeRequest& request, bool decoupled
     throw TritonModelException("BLS is only supported during the 'execute' function.");
   instance::CallRef call;
   base::Status status = submit(request, *context, decoupled, std::move(completions), &call);
+  if (!status.ok()) status = refusal(request.fields().model_name, status.message());
   auto made = std::make_shared<PyCall>(context, std::move(status));
   made->call_ = std::move(call);
   return made;

@@ -255,6 +255,15 @@ void bind_engine(py::module_& module) {
           py::arg("handle"),
           "Takes nothing new; event ('drained', handle) when all that is in has been answered.")
       .def(
+          "waited_for",
+          [](Runner& runner, uint32_t handle) {
+            bool waited_for = false;
+            in_engine(runner,
+                      [&](Engine& engine, uint64_t) { waited_for = engine.waited_for(handle); });
+            return waited_for;
+          },
+          py::arg("handle"), "Whether anybody still waits for an answer of this model.")
+      .def(
           "stop_models",
           [](Runner& runner) {
             in_engine(runner, [](Engine& engine, uint64_t) { engine.stop_models(); });

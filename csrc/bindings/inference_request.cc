@@ -281,9 +281,8 @@ py::dict InferenceRequest::parameters() const {
 }
 
 void InferenceRequest::set_release_flags(uint32_t flags) {
-  constexpr uint32_t kAll = 1;
   constexpr uint32_t kReschedule = 2;
-  if (flags != kAll && flags != kReschedule) {
+  if (flags > kReschedule) {
     throw TritonModelException("Unable to set release flags. Unsupported flags " +
                                std::to_string(flags) + ".");
   }
@@ -331,17 +330,23 @@ std::shared_ptr<TritonError> error_from(const py::object& error) {
   return error.cast<std::shared_ptr<TritonError>>();
 }
 
+// The codes as Python has them: they know their names, as Triton's do, and equal their numbers.
+enum ErrorCode : int {};
+
 void bind_response(py::module_& module) {
   py::class_<TritonError, std::shared_ptr<TritonError>> error(
       module, "TritonError", "An error with one of Triton's codes.");
+  py::enum_<ErrorCode> codes(error, "__ErrorCode");
+  const char* const names[] = {"UNKNOWN",     "INTERNAL",    "NOT_FOUND",      "INVALID_ARG",
+                               "UNAVAILABLE", "UNSUPPORTED", "ALREADY_EXISTS", "CANCELLED"};
+  for (int code = 0; code <= base::kMaxCode; ++code)
+    codes.value(names[code], static_cast<ErrorCode>(code));
+  codes.export_values();
   error
       .def(py::init<std::string, int>(), py::arg("message"),
            py::arg("code") = static_cast<int>(base::Code::kInternal))
       .def("message", &TritonError::message)
-      .def("code", &TritonError::code);
-  const char* const names[] = {"UNKNOWN",     "INTERNAL",    "NOT_FOUND",      "INVALID_ARG",
-                               "UNAVAILABLE", "UNSUPPORTED", "ALREADY_EXISTS", "CANCELLED"};
-  for (int code = 0; code <= base::kMaxCode; ++code) error.attr(names[code]) = code;
+      .def("code", [](const TritonError& self) { return static_cast<ErrorCode>(self.code()); });
   py::class_<InferenceResponse, std::shared_ptr<InferenceResponse>>(module, "InferenceResponse",
                                                                     "One answer to one request.")
       .def(py::init([](const py::object& outputs, const py::object& error,

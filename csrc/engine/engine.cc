@@ -128,6 +128,15 @@ void Engine::drain_model(uint32_t handle) {
   check_drained(found->second.get());
 }
 
+bool Engine::waited_for(uint32_t handle) const {
+  const auto found = models_.find(handle);
+  if (found == models_.end()) return false;
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Request& one) {
+    const bool asked = one.submitter != nullptr || one.run != nullptr || one.warm_up != nullptr;
+    return one.live && one.model == found->second.get() && asked && !one.answered && !one.cancelled;
+  });
+}
+
 void Engine::stop_models() {
   stopping_ = true;
   for (const auto& [handle, model] : models_) model->policy->stop();

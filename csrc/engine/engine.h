@@ -90,6 +90,8 @@ class Engine {
   base::Status add_model(uint32_t handle, const ModelSettings& settings);
   // Takes nothing new; event kDrained when the last batch is over. What is queued still runs.
   void drain_model(uint32_t handle);
+  // Whether anybody still waits for an answer of this model: not those who have cancelled, or died.
+  bool waited_for(uint32_t handle) const;
   // Answers everything queued with UNAVAILABLE `message`, then as drain_model.
   void abort_model(uint32_t handle, const std::string& message, uint64_t now_ns);
   void remove_model(uint32_t handle);

@@ -65,7 +65,7 @@ class PythonModel:
         self._model_class = model_class
 
     def make_instance(self, info: InstanceInfo) -> PythonInstance:
-        connection.open = True
+        connection.instance, connection.open = info.name, True
         try:
             user = self._model_class()
             initialize = getattr(user, "initialize", None)

@@ -94,7 +94,9 @@ class _Books:
             if known is None:
                 known = self.families[name] = _Family(name, description, kind)
             elif known.kind is not kind:
-                raise TritonModelException("Family name already exists with different type")
+                raise TritonModelException(
+                    connection.refusal("Family name already exists with different type")
+                )
             if self._reporter is None and connection.server is not None:
                 self._reporter = threading.Thread(target=self._run, name="metrics", daemon=True)
                 self._reporter.start()
@@ -144,7 +146,7 @@ class MetricFamily:
             if connection.server is not None and not connection.open:
                 raise TritonModelException(NOBODY)
             if not _NAME.fullmatch(name):
-                raise TritonModelException("Invalid metric name")
+                raise TritonModelException(connection.refusal("Invalid metric name"))
             self._family = _books.family(name, description, kind)
         except TritonModelException as error:
             raise TritonModelException(f"Error when creating MetricFamily: {error}") from None
@@ -163,19 +165,15 @@ class MetricFamily:
                 raise TritonModelException("Failed to create metric. Buckets must be a list.")
             bounds = [float(bound) for bound in buckets]
             if sorted(set(bounds)) != bounds:
-                raise TritonModelException(
-                    "Error when creating Metric: Bucket Boundaries must be strictly sorted"
-                )
+                raise _no_metric("Bucket Boundaries must be strictly sorted")
         elif buckets is not None:
             raise TritonModelException("Failed to create metric. Unexpected buckets found.")
         given = dict(labels or {})
         for key, value in given.items():
             if not isinstance(key, str) or not isinstance(value, str):
-                raise TritonModelException(
-                    "Error when creating Metric: attempt to access JSON non-string as string"
-                )
+                raise _no_metric("attempt to access JSON non-string as string")
             if not _LABEL.fullmatch(key) or key.startswith("__"):
-                raise TritonModelException("Error when creating Metric: Invalid label name")
+                raise _no_metric("Invalid label name")
         key_of = tuple(sorted(given.items()))
         with _books.lock:
             series = self._family.series.get(key_of)
@@ -199,9 +197,12 @@ class Metric:
             series.value += value
 
         if self._kind is MetricKind.COUNTER and value < 0:
+            text = (
+                "TRITONSERVER_METRIC_KIND_COUNTER can only be incremented monotonically by"
+                " non-negative values."
+            )
             raise TritonModelException(
-                "Failed to increment metric value: TRITONSERVER_METRIC_KIND_COUNTER can only be"
-                " incremented monotonically by non-negative values."
+                f"Failed to increment metric value: {connection.refusal(text)}"
             )
         self._change("increment", "Increment", add, MetricKind.COUNTER, MetricKind.GAUGE)
 
@@ -243,8 +244,10 @@ class Metric:
             if self._of() is None:
                 raise TritonModelException(failed + _DELETED)
             if self._kind not in kinds:
-                raise TritonModelException(
-                    f"{failed}TRITONSERVER_METRIC_KIND_{self._kind.name} does not support"
-                    f" {operation}"
-                )
+                text = f"TRITONSERVER_METRIC_KIND_{self._kind.name} does not support {operation}"
+                raise TritonModelException(failed + connection.refusal(text))
             work(self._series)
+
+
+def _no_metric(text: str) -> TritonModelException:
+    return TritonModelException(f"Error when creating Metric: {connection.refusal(text)}")

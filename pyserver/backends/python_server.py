@@ -22,6 +22,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.server: Server | None = None
+        self.instance = ""  # whose model is asking; "" without a server
         self.open = False
 
     def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
@@ -31,7 +32,13 @@ class Connection:
         try:
             return self.server.ask(message, fds)
         except ServerError as error:
-            raise TritonModelException(str(error)) from error
+            raise TritonModelException(self.refusal(str(error))) from error
+
+    def refusal(self, text: str) -> str:
+        """Triton's text for what its server refuses, and not already its Python module."""
+        if not self.instance:
+            return text
+        return f"Failed to process the request for model '{self.instance}', message: {text}"
 
 
 connection: Final = Connection()

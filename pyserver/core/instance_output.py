@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from pyserver.observe.output_lines import PAUSE_S, OutputLines
+from pyserver.observe.output_budget import PAUSE_S
+from pyserver.observe.output_lines import OutputLines
 
 _READ_BYTES: Final = 64 << 10
 # For each turn of the loop: a process that prints without end must not hold up everybody else.

@@ -61,6 +61,8 @@ class PeerDirectory:
         self._loop = loop
         self._members: dict[Side, list[_Member]] = {Side.FRONTEND: [], Side.INSTANCE: []}
         self._joined: list[set[str]] = []  # names of models, each in one of them at most
+        # Who asks for what another is having introduced waits for the same confirmations.
+        self._acquainting = asyncio.Lock()
 
     async def join(
         self, side: Side, reader: RegionReader, regions: Mapping[int, int], model: str = ""
@@ -84,6 +86,10 @@ class PeerDirectory:
         """From now on the processes of these models read each other's regions, and those of
         everybody whom one of them reads; returns when those that run have confirmed.
         """
+        async with self._acquainting:
+            await self._acquaint(models)
+
+    async def _acquaint(self, models: frozenset[str]) -> None:
         together = set(models)
         for others in [one for one in self._joined if one & models]:
             together |= others

@@ -34,6 +34,9 @@ from pyserver.errors import InternalError, InvalidArgumentError
 
 log = logging.getLogger(__name__)
 
+# Whether anybody still waits for what is being drained.
+_LOOK_EVERY_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
@@ -100,6 +103,7 @@ class ServedVersion:
         self._samples: tuple[Sample, ...] = ()
         self._in_engine = False
         self._stopping = False
+        self._draining: asyncio.Task[None] | None = None
         self._end_text = f"model '{name}' version {version} was unloaded"
         self._restarts: set[asyncio.Task[None]] = set()
 
@@ -176,10 +180,24 @@ class ServedVersion:
         self._stopping = True
         await self._end_restarts()
         if any(slot.process is not None and slot.joined for slot in self._slots):
-            await self._env.events.drain(self.handle)
+            await self._drain()
         else:
             await self._env.events.abort(self.handle, self._end_text)
         await self._stop_processes()
+
+    async def _drain(self) -> None:
+        """Until all is answered, however long that takes, or until nobody waits any more: then what
+        hangs has the time in which processes stop.
+        """
+        self._draining = self._env.loop.create_task(self._env.events.drain(self.handle))
+        while not (await asyncio.wait({self._draining}, timeout=_LOOK_EVERY_S))[0]:
+            if not self._env.engine.waited_for(self.handle):
+                log.warning(
+                    "model '%s' version %d still executes what nobody waits for",
+                    self.name,
+                    self.version,
+                )
+                return
 
     async def _stop_processes(self) -> None:
         processes = [slot.process for slot in self._slots if slot.process is not None]

@@ -6,19 +6,26 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pyserver.control.channel import ControlClosed
+from pyserver.observe.output_budget import OutputBudget
+
+MAX_TEXT: Final = 8 << 10  # characters of one message of a model's
 
 
 class ControlLogHandler(logging.Handler):
-    """Sends each record as {"op": "log"}."""
+    """Sends each record as {"op": "log"}. What the model says, within bounds and cut where it is
+    too long: over the same socket core speaks to this process. Our own messages always.
+    """
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self._send = send
         self._pid = os.getpid()
+        self._budget = OutputBudget()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -32,6 +39,30 @@ class ControlLogHandler(logging.Handler):
             # A fork of the model's: the socket is not its own, and its lock may be held for ever.
             os.write(2, f"{text}\n".encode("utf-8", "replace"))
             return
+        if record.name.startswith("pyserver.") and record.name != "pyserver.model":
+            self._tell(record, text)
+            return
+        if len(text) > MAX_TEXT:
+            text = f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT} characters more)"
+        now_s = time.monotonic()
+        byte_size = len(text.encode("utf-8", "replace"))
+        dropped = self._budget.resume(now_s)
+        if dropped:
+            self._tell(record, dropped)
+        if self._budget.may_pass(now_s):
+            self._budget.take(byte_size)
+            self._tell(record, text)
+        else:
+            self._budget.drop(1, byte_size)
+
+    def close(self) -> None:
+        """The end of the process: what was dropped last."""
+        super().close()
+        dropped = self._budget.finish()
+        if dropped and os.getpid() == self._pid:
+            self._tell(logging.makeLogRecord({"levelno": logging.INFO}), dropped)
+
+    def _tell(self, record: logging.LogRecord, text: str) -> None:
         message = {
             "op": "log",
             "level": record.levelno,

@@ -158,6 +158,11 @@ class TritonPythonModel:
     def execute(self, requests):
         return [None for _ in requests]
 """
+RAISE = """
+class TritonPythonModel:
+    def execute(self, requests):
+        raise ValueError("raised by the one that was called")
+"""
 DIE = """
 import os
 
@@ -212,6 +217,7 @@ def fill(repository: Path) -> None:
         )
     write(repository, "early", config(), EARLY)
     write(repository, "die", config(), DIE)
+    write(repository, "raise", config(), RAISE)
     texts = flat("INPUT0", "STRING"), flat("OUTPUT0", "STRING")
     for name, inputs, outputs in (
         ("mirror", flat("INPUT0"), flat("OUTPUT0")),

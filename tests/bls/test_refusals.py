@@ -8,41 +8,48 @@ from tritonclient.utils import InferenceServerException
 
 from tests.bls.conftest import Run
 
+RUN = "Error when running inference: "
+
 
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         (
             'ask("nowhere", [given(request)]).exec()',
-            "Failed for execute the inference request. Model 'nowhere' is not ready.",
+            f"Model nowhere - {RUN}Failed for execute the inference"
+            " request. Model 'nowhere' is not ready.",
         ),
         (
             'ask("add", [given(request)], model_version=7).exec()',
-            "Failed for execute the inference request. Model 'add' is not ready.",
+            f"Model add - {RUN}Failed for execute the inference request. Model 'add' is not ready.",
         ),
         (
             'ask("add", [tensor([[1.0]])]).exec()',
-            "[request id: <id_unknown>] unexpected shape for input 'X' for model 'add'."
+            f"Model add - {RUN}[request id: <id_unknown>] unexpected shape for input 'X' for model"
+            " 'add'."
             " Expected [-1], got [1,1]. ",
         ),
         (
             'ask("add", [given(request)], ["W"]).exec()',
-            "unexpected inference output 'W' for model 'add'",
+            f"Model add - {RUN}unexpected inference output 'W' for model 'add'",
         ),
         ('ask("add", [tensor([13.0])]).exec()', "thirteen is refused"),
         (
             'ask("count", [given(request)]).exec()',
-            "Model count is using the decoupled. The current BLS request call doesn't support"
+            f"Model count - {RUN}Model count is using the decoupled. The current BLS request call"
+            " doesn't support"
             " models using the decoupled transaction policy. Please use 'decoupled=True' argument"
             " to the 'exec' or 'async_exec' calls for decoupled models.'",
         ),
         (
             'next(ask("nowhere", [given(request)]).exec(decoupled=True))',
-            "Failed for execute the inference request. Model 'nowhere' is not ready.",
+            f"Model nowhere - {RUN}Failed for execute the inference"
+            " request. Model 'nowhere' is not ready.",
         ),
         (
             'asyncio.run(one(ask("nowhere", [given(request)])))',
-            "Failed for execute the inference request. Model 'nowhere' is not ready.",
+            f"Model nowhere - {RUN}Failed for execute the inference"
+            " request. Model 'nowhere' is not ready.",
         ),
     ],
 )

@@ -32,6 +32,7 @@ class FakeEngine:
         self.drained: list[int] = []
         self.drains_at_once = True
         self.late: set[int] = set()
+        self.waiting = True  # somebody, for what is being drained
         self.warmed: list[tuple[int, Any]] = []
         self.warm_up_says: list[str | None] = []  # None: nothing, for now; afterwards all is well
         self._events: list[tuple[Any, ...]] = []
@@ -61,6 +62,9 @@ class FakeEngine:
     def add_model(self, handle: int, settings: Mapping[str, Any]) -> None:
         self.models[handle] = settings
         self.instances[handle] = set()
+
+    def waited_for(self, handle: int) -> bool:
+        return self.waiting
 
     def drain_model(self, handle: int) -> None:
         self.drained.append(handle)

@@ -5,6 +5,7 @@ back, or is reported.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ from tritonclient.utils import InferenceServerException
 
 from bench.targets.pyserver import Pyserver
 from tests.backends.python_models import model
+from tests.crash.memory_limit import NoCgroups, memory_limit
 from tests.serving import serving
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
+
+EXIT_TIMEOUT_S = 4
 
 BREAKS = """
 def initialize(self, args):
@@ -29,6 +33,8 @@ def initialize(self, args):
         os._exit(9)
 def execute(self, requests):
     word = get(requests[0]).as_numpy()[0].decode()
+    if "hang" in word or word == "spin":
+        print("now", word, flush=True)
     if word == "segfault":
         ctypes.string_at(1)
     elif word == "abort":
@@ -43,6 +49,17 @@ def execute(self, requests):
         kept = []
         while True:
             kept.append(bytearray(1 << 20))
+    elif word == "eat":
+        kept = []
+        while True:
+            kept.append(b"x" * (1 << 20))
+    elif word == "hang":
+        threading.Event().wait()
+    elif word == "spin":
+        while True:
+            pass
+    elif word == "hang with the lock":
+        ctypes.PyDLL(None).pause()
     elif word == "close":
         os.closerange(0, 4096)
     elif word == "fork":
@@ -80,7 +97,7 @@ def server(folder: Path) -> Iterator[Pyserver]:
         folder / "models",
         "--model-control-mode=explicit",
         "--load-model=*",
-        "--exit-timeout-secs=4",
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
     ) as running:
         yield running
 
@@ -100,6 +117,31 @@ def infer(client: Any, word: str, name: str = "breaks", timeout_s: float = 30) -
     given.set_data_from_numpy(np.array([word.encode()], dtype=object))
     answer = client.infer(name, [given], client_timeout=timeout_s)
     return answer.as_numpy("OUT")[0].decode()
+
+
+class Asking:
+    """A request that is under way."""
+
+    def __init__(self, client: Any, server: Pyserver, word: str, timeout_s: float = 60) -> None:
+        self._client = client
+        self._came: list[str] = []
+        self._thread = threading.Thread(target=self._run, args=(word, timeout_s))
+        said = f"version 1: now {word}"
+        before = server.log_tail(1000).count(said)
+        self._thread.start()
+        wait_until(lambda: server.log_tail(1000).count(said) > before, what="its execution")
+
+    def error(self) -> str:
+        """What it ended with."""
+        self._thread.join(60)
+        assert not self._thread.is_alive() and self._came
+        return self._came[0]
+
+    def _run(self, word: str, timeout_s: float) -> None:
+        try:
+            self._came.append(infer(self._client, word, timeout_s=timeout_s))
+        except InferenceServerException as error:
+            self._came.append(error.message())
 
 
 class Bystander:
@@ -186,6 +228,46 @@ def test_out_of_memory_is_an_error_and_not_the_end(client: Any) -> None:
             infer(client, "memory")
         assert "MemoryError" in failed.value.message()
         assert back(client) == before
+
+
+def test_the_kernel_ends_who_takes_too_much_memory(client: Any, server: Pyserver) -> None:
+    """A real one: the out-of-memory killer of a cgroup that only this process is in."""
+    before = back(client)
+    try:
+        with Bystander(client), memory_limit(int(before), 64 << 20):
+            with pytest.raises(InferenceServerException) as failed:
+                infer(client, "eat")
+            assert "killed by the system because memory ran out" in failed.value.message()
+            wait_until(lambda: is_gone(int(before)), what="its end")
+            assert back(client) != before
+    except NoCgroups as reason:
+        pytest.skip(f"no cgroup can be made here: {reason}")
+
+
+def test_sigkill_as_the_kernel_sends_it(client: Any, server: Pyserver) -> None:
+    """Where no cgroup can be made, this is as near as one comes."""
+    before = back(client)
+    with Bystander(client):
+        asking = Asking(client, server, "hang")
+        os.kill(int(before), signal.SIGKILL)
+        assert "was killed by signal 9 (SIGKILL)" in asking.error()
+        assert back(client) != before
+
+
+@pytest.mark.parametrize("word", ["hang", "spin", "hang with the lock"])
+def test_a_model_that_hangs_can_be_unloaded(client: Any, server: Pyserver, word: str) -> None:
+    """Others serve meanwhile; when nobody waits for it any more, its process ends within the time
+    that the server gives.
+    """
+    pid = int(back(client))
+    with Bystander(client):
+        asking = Asking(client, server, word, timeout_s=2)
+        client.unload_model("breaks")
+        assert not client.is_model_ready("breaks")
+        assert re.search("(?i)deadline", asking.error())
+        wait_until(lambda: is_gone(pid), what="its end", timeout_s=3 * EXIT_TIMEOUT_S)
+        client.load_model("breaks")
+        assert back(client) != str(pid)
 
 
 def test_a_crash_in_a_thread_of_its_own(client: Any) -> None:

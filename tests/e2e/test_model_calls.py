@@ -167,19 +167,24 @@ def test_with_a_config_and_files_of_its_own(client: Any, folder: Path) -> None:
     assert infer(client, "made_up", "x") == "x"
     assert call(client, "unload_model", "made_up") is None
     assert call(client, "files", "made_up", "", files) == (
-        "error: Failed to load model: Load parameter 'config' must be specified for model file"
-        " override"
+        f"error: Failed to load model: {SAYS}Load parameter 'config' must be specified for model"
+        " file override"
     )
     text = call(client, "files", "made_up", config, {"1/model.py": code})
-    assert text == "error: Failed to load model: unrecognized load parameter '1/model.py'."
+    assert text == f"error: Failed to load model: {SAYS}unrecognized load parameter '1/model.py'."
+
+
+SAYS = "Failed to process the request for model 'caller_0', message: "
 
 
 def test_refusals(client: Any) -> None:
     assert call(client, "load_model", "there_is_no_such") == (
-        "error: Failed to load model: failed to load 'there_is_no_such', failed to poll from model"
-        " repository"
+        f"error: Failed to load model: {SAYS}failed to load 'there_is_no_such', failed to poll from"
+        " model repository"
     )
-    said = "error: Failed to check model readiness: failed to get model version from specified"
+    said = (
+        f"error: Failed to check model readiness: {SAYS}failed to get model version from specified"
+    )
     tail = "version should be an integral value > 0"
     assert (
         call(client, "is_model_ready", "plain", "x")
@@ -201,7 +206,7 @@ def test_loads_within_initialize_even_with_one_load_thread(client: Any, name: st
     [
         ("loads_itself", "the model asks for its own load while it is loaded"),
         ("circle_a", "model 'circle_b' asks for it while its own load is waited for by 'circle_a'"),
-        ("loads_nothing", "Failed to load model: failed to load 'there_is_no_such'"),
+        ("loads_nothing", "message: failed to load 'there_is_no_such'"),
     ],
 )
 def test_loads_that_would_wait_for_ever_are_refused(client: Any, name: str, text: str) -> None:
@@ -298,6 +303,8 @@ def test_only_in_explicit_mode(folder: Path, tmp_path: Path) -> None:
         assert server.ports is not None
         with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as client:
             text = "explicit model load / unload is not allowed if polling is enabled"
-            assert call(client, "load_model", "x") == f"error: Failed to load model: {text}"
-            assert call(client, "unload_model", "x") == f"error: Failed to unload model: {text}"
+            assert call(client, "load_model", "x") == f"error: Failed to load model: {SAYS}{text}"
+            assert (
+                call(client, "unload_model", "x") == f"error: Failed to unload model: {SAYS}{text}"
+            )
             assert call(client, "is_model_ready", "caller") is True

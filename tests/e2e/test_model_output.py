@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +37,19 @@ def execute(self, requests):
         pb_utils.Logger.log("by log", pb_utils.Logger.WARNING)
     elif word == "flood":
         line = b"f" * 1023 + b"\\n"
-        for _ in range(1 << 10):
+        for _ in range(1 << 14):  # a gigabyte
             os.write(1, line * 64)
         print("after the flood")
+    elif word == "flood of prints":
+        for _ in range(1 << 17):
+            print("p" * 1023)
+    elif word == "flood of one line":
+        for _ in range(1 << 12):
+            os.write(1, b"z" * (1 << 16))
+    elif word == "flood of log":
+        for number in range(50_000):
+            pb_utils.Logger.log_info("l" * 1000)
+        pb_utils.Logger.log_error("e" * (100 << 20))
     elif word == "die":
         os.write(2, b"its last words\\n")
         os.abort()
@@ -99,16 +111,28 @@ def test_the_logger_writes_with_the_levels_and_the_place_in_the_model(server: Py
         client.update_log_settings({"log_verbose_level": 0})
 
 
-def test_a_flood_neither_blocks_nor_fills_the_log(server: Pyserver) -> None:
-    before = len(told(server))
-    ask(server, "flood")
-    ask(server, "quiet", "other")
-    wait_until(lambda: "of output were dropped" in told(server)[before:], what="what was dropped")
-    assert len(told(server)) - before < 8 << 20  # of 64 MiB
+def resident_kib(server: Pyserver) -> int:
+    """Core's."""
     (core,) = [pid for pid in server.pids() if b"pyserver.core" in cmdline(pid)]
     status = Path(f"/proc/{core}/status").read_text()
-    resident = int(status.partition("VmRSS:")[2].split()[0])
-    assert resident < 400 << 10
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.mark.parametrize("word", ["flood", "flood of prints", "flood of one line", "flood of log"])
+def test_a_flood_neither_blocks_nor_fills_the_log(server: Pyserver, word: str) -> None:
+    before, resident = len(told(server)), resident_kib(server)
+    flood = threading.Thread(target=ask, args=(server, word))
+    flood.start()
+    answers = 0
+    while flood.is_alive() or not answers:
+        ask(server, "quiet", "other")
+        answers += 1
+    flood.join()
+    ask(server, "print")  # the line without an end ends
+    lost = "of output were dropped|bytes more|characters more"
+    wait_until(lambda: re.search(lost, told(server)[before:]), what="what was lost")
+    assert len(told(server)) - before < 8 << 20  # of up to a gigabyte
+    assert resident_kib(server) - resident < 64 << 10
 
 
 def cmdline(pid: int) -> bytes:
@@ -116,6 +140,7 @@ def cmdline(pid: int) -> bytes:
 
 
 def test_last_words_of_a_crash_are_in_the_log(server: Pyserver) -> None:
+    """Also of one that comes in the middle of a flood."""
     with pytest.raises(InferenceServerException):
         ask(server, "die")
     words = "\"instance 'speaks_0' of model 'speaks' version 1: its last words\""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pyserver.observe.output_lines import (
-    BURST_BYTES,
-    BURST_LINES,
-    LINES_PER_S,
-    MAX_LINE_BYTES,
-    OutputLines,
-)
+from pyserver.observe.output_budget import BURST_BYTES, BURST_LINES, LINES_PER_S
+from pyserver.observe.output_lines import LAST_DROPPED_LINES, MAX_LINE_BYTES, OutputLines
 
 
 def test_lines_come_when_they_end_however_they_were_cut() -> None:
@@ -64,7 +59,7 @@ def test_a_flood_is_dropped_and_counted() -> None:
     assert notice.startswith(f"{10 + 5000} lines ({2 * 5010} bytes) of output were dropped")
     again = lines.feed(b"a\n" * 5000, 1.0)
     assert 0 <= LINES_PER_S - len(again) <= 1
-    (notice,) = lines.finish()
+    notice, *_ = lines.finish()
     assert notice.startswith(f"{5000 - len(again)} lines")
 
 
@@ -75,3 +70,13 @@ def test_a_gigabyte_costs_a_few_lines_and_no_memory() -> None:
     told += sum(len(line) for line in lines.finish())
     assert told < 2 * BURST_BYTES
     assert not lines.waiting
+
+
+def test_the_last_words_in_a_flood_are_told_at_the_end() -> None:
+    lines = OutputLines()
+    lines.feed(b"a\n" * (BURST_LINES + 100), 0.0)
+    lines.feed(b"why it\nended\n", 0.1)
+    notice, *last = lines.finish()
+    assert notice.startswith("102 lines") and last[-2:] == ["why it", "ended"]
+    assert len(last) == LAST_DROPPED_LINES
+    assert OutputLines().finish() == []

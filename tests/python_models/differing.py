@@ -23,6 +23,11 @@ _PREFIX = Differing(
     },
 )
 
+_NO_LOAD = (
+    "TritonModelException: Failed to load model: Failed to process the request for model 'loads_0',"
+    " message: "
+)
+
 DIFFERING: dict[str, Differing] = {
     "no parameters": Differing(_PARAMETERS, {(): {"outputs": _text("{}"), "parameters": _SAID}}),
     "parameters": Differing(
@@ -67,6 +72,50 @@ DIFFERING: dict[str, Differing] = {
                     ),
                 }
             }
+        },
+    ),
+    "call_errors: error of the other": Differing(
+        "an error keeps its code when it comes by a call",
+        {
+            ("outputs", "TEXT"): _text(*["error __ErrorCode.NOT_FOUND: thirteen is refused"] * 2)[
+                "TEXT"
+            ]
+        },
+    ),
+    "iterates: breaks_off": Differing(
+        "the recorded server's iterators lose an error that more responses follow",
+        {
+            ("outputs", "TEXT"): _text(
+                "[0]", "[1]", "error __ErrorCode.UNAVAILABLE: no more than that", "[-1]"
+            )["TEXT"]
+        },
+    ),
+    "iterates: again": Differing(
+        "a response's memory is free when it was taken; there it is kept for a second walk",
+        {("outputs", "TEXT"): _text("[0]", "[1]", "empty", "again")["TEXT"]},
+    ),
+    "iterates: cancelled": Differing(
+        "iterators can be cancelled in the newer line",
+        {(): {"outputs": _text("[0]", "error __ErrorCode.CANCELLED: broken off")}},
+    ),
+    "loads: override": Differing(
+        "files without a config are refused with what is wrong, as over HTTP",
+        {
+            ("outputs", "TEXT", "data", 3): f"{_NO_LOAD}Load parameter 'config' must be specified"
+            " for model file override"
+        },
+    ),
+    "loads: errors": Differing(
+        "says what is wrong with a config; refuses names of files that the recorded overlooks",
+        {
+            ("outputs", "TEXT", "data", 1): f"{_NO_LOAD}Invalid config override: failed to parse"
+            " model configuration JSON: Expecting value: line 1 column 1 (char 0)",
+            (
+                "outputs",
+                "TEXT",
+                "data",
+                3,
+            ): f"{_NO_LOAD}unrecognized load parameter '1/model.py'.",
         },
     ),
     "sender errors": _PREFIX,

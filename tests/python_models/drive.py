@@ -11,7 +11,8 @@ import numpy as np
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.python_models.table import CALLS, Call
+from tests.python_models.call import Call
+from tests.python_models.table import CALLS
 
 # A real Triton that never answers is recorded as that.
 _PATIENCE_S = 8
@@ -107,7 +108,7 @@ def _answer(result: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
+        return stable(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, np.floating):
         return repr(float(value))
     return value.item()

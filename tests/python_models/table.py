@@ -4,37 +4,10 @@ real Triton answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-# Loaded at the start; the others cannot be loaded, and their errors are compared.
-BROKEN = ("bad_import", "no_class", "no_execute", "bad_initialize", "completes_nothing")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request. `stream`: over a stream, all responses; else one."""
-
-    name: str
-    model: str
-    inputs: dict[str, np.ndarray]
-    outputs: tuple[str, ...] = ()
-    stream: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def _x(*values: float) -> dict[str, np.ndarray]:
-    return {"X": np.array(values, np.float32)}
-
-
-def _words(*words: bytes) -> np.ndarray:
-    return np.array(words, dtype=np.object_)
-
-
-def _count(number: int) -> dict[str, np.ndarray]:
-    return {"COUNT": np.array([number], np.int32)}
+from tests.python_models import table_calls
+from tests.python_models.call import Call, count, floats, words
 
 
 def _step(value: int) -> dict[str, np.ndarray]:
@@ -98,48 +71,48 @@ CALLS: tuple[Call, ...] = (
         {"INPUT0": np.arange(4, dtype=np.float32), "INPUT1": np.ones(4, np.float32)},
         ("OUTPUT1",),
     ),
-    Call("strings", "upper", {"IN": _words(b"abc", b"", b"longer than three").reshape(1, 3)}),
-    Call("strings in rows", "upper", {"IN": _words(b"a", b"b", b"c", b"d").reshape(2, 2)}),
+    Call("strings", "upper", {"IN": words(b"abc", b"", b"longer than three").reshape(1, 3)}),
+    Call("strings in rows", "upper", {"IN": words(b"a", b"b", b"c", b"d").reshape(2, 2)}),
     Call("completed", "completed", {"IN": np.array([[1, 2], [3, 4]], np.float32)}),
     *(
-        Call(f"{model} {count}", model, _count(count), stream=True)
+        Call(f"{model} {number}", model, count(number), stream=True)
         for model in ("repeat", "threads", "breaks_off", "raises_decoupled")
-        for count in (0, 1, 3)
+        for number in (0, 1, 3)
     ),
-    Call("by sender", "sends", _x(1, 2)),
-    Call("by return", "sends", _x(3, 4)),
-    Call("no parameters", "parameters", _x(1)),
+    Call("by sender", "sends", floats(1, 2)),
+    Call("by return", "sends", floats(3, 4)),
+    Call("no parameters", "parameters", floats(1)),
     Call(
         "parameters",
         "parameters",
-        _x(1),
+        floats(1),
         options={"parameters": {"a": 1, "b": "text", "c": True, "d": "1"}},
     ),
-    Call("attributes", "attributes", _x(1, 2, 3)),
+    Call("attributes", "attributes", floats(1, 2, 3)),
     Call(
         "attributes, given",
         "attributes",
-        _x(1),
+        floats(1),
         ("TEXT",),
         options={"request_id": "seven", "timeout": 5_000_000, "priority": 1},
     ),
     Call(
         "attributes of a sequence",
         "attributes",
-        _x(1),
+        floats(1),
         options={"sequence_id": 42, "sequence_start": True},
     ),
     Call(
         "attributes of a named sequence",
         "attributes",
-        _x(1),
+        floats(1),
         options={"sequence_id": "named", "sequence_end": True},
     ),
     *(
         Call(
             f"error: {kind}",
             "errors",
-            {"KIND": _words(kind.encode())},
+            {"KIND": words(kind.encode())},
             options={"request_id": kind},
         )
         for kind in _ERRORS
@@ -149,24 +122,25 @@ CALLS: tuple[Call, ...] = (
     ),
     Call("one input", "optional", {"B": np.array([[3]], np.int32)}),
     Call("dlpack", "dlpack", {"X": np.arange(8, dtype=np.float32).reshape(2, 4)}),
-    Call("coroutine", "coroutines", _x(1, 2)),
+    Call("coroutine", "coroutines", floats(1, 2)),
     Call("coroutine that raises", "coroutines", {"X": np.zeros(0, np.float32)}),
-    Call("arguments", "arguments", _x(1)),
-    Call("helpers", "helpers", _x(1)),
-    Call("logs", "logs", _x(1)),
+    Call("arguments", "arguments", floats(1)),
+    Call("helpers", "helpers", floats(1)),
+    Call("logs", "logs", floats(1)),
     *(Call(f"datatype {name}", "datatypes", {name: array}) for name, array in _NUMBERS.items()),
     Call(
         "datatype STRING",
         "datatypes",
-        {"STRING": _words(b"a", "ä".encode(), b"\xff").reshape(1, 3)},
+        {"STRING": words(b"a", "ä".encode(), b"\xff").reshape(1, 3)},
     ),
     Call("iterative", "counts_down", {"STEPS": np.array([[3]], np.int32)}),
     Call("iterative, once", "counts_down", {"STEPS": np.array([[1]], np.int32)}),
     Call("sequence", "remembers", _step(1), options={"sequence_id": 5, "sequence_start": True}),
     Call("sequence, second", "remembers", _step(2), options={"sequence_id": 5}),
     Call("sequence, end", "remembers", _step(3), options={"sequence_id": 5, "sequence_end": True}),
-    Call("imports", "imports", _x(1)),
-    Call("sender errors", "sender_errors", _x(1)),
-    Call("sender errors, after", "sender_errors", _x(1)),
-    Call("setters", "setters", _x(1)),
+    Call("imports", "imports", floats(1)),
+    Call("sender errors", "sender_errors", floats(1)),
+    Call("sender errors, after", "sender_errors", floats(1)),
+    Call("setters", "setters", floats(1)),
+    *table_calls.CALLS,
 )
