@@ -47,7 +47,7 @@ class Server(Protocol):
 
     @property
     def exiting(self) -> bool: ...
-    def is_ready(self) -> bool: ...
+    def reason_not_ready(self) -> str: ...
 
 
 class Loader(Protocol):
@@ -106,18 +106,33 @@ class Operations:
         return True
 
     def server_ready(self) -> bool:
+        return not self.reason_not_ready()
+
+    def reason_not_ready(self) -> str:
+        """Empty when the server is ready."""
         self._refuse_when_exiting()
-        return self._server.is_ready()
+        return self._server.reason_not_ready()
 
     async def model_ready(self, name: str, version: int = NEWEST) -> bool:
         """False for a model or version that is unknown, too, as the real server has it. A model
         with an `is_ready` of its own is asked.
         """
+        return not await self.reason_model_not_ready(name, version)
+
+    async def reason_model_not_ready(self, name: str, version: int = NEWEST) -> str:
+        """Empty when it is ready."""
         try:
-            found = self._registry.find(name, version)
-        except (NotFoundError, UnavailableError):
-            return False
-        return found.loaded is not None and await self._sources.readiness(found.loaded.handle)
+            found, loaded = self._find(name, version)
+        except (NotFoundError, UnavailableError, InvalidArgumentError) as error:
+            states = [
+                one.described()
+                for one in self._registry.versions(name).values()
+                if version in (NEWEST, one.version)
+            ]
+            return "; ".join(states) or str(error)
+        if await self._sources.readiness(loaded.handle):
+            return ""
+        return f"model '{name}' version {found.version} says that it is not ready"
 
     def _refuse_when_exiting(self) -> None:
         if self._server.exiting:

@@ -156,6 +156,8 @@ class Core:
         for name, result in zip(names, results, strict=True):
             if isinstance(result, BaseException) and not isinstance(result, ServerError):
                 log.error("failed to load '%s'", name, exc_info=result)
+        for version in self.registry:
+            version.due = True
         failed = bool(duplicates) or any(isinstance(one, BaseException) for one in results)
         if failed and self.settings.exit_on_error and self._predecessor is None:
             self.link.send(
@@ -311,11 +313,11 @@ class Core:
             raise
         await serve(connection)
 
-    def is_ready(self) -> bool:
-        """The server's readiness as --strict-readiness defines it."""
+    def reason_not_ready(self) -> str:
+        """Empty when the server is ready, as --strict-readiness defines it."""
         if not self._started or self.exiting:
-            return False
-        return not self.settings.strict_readiness or self.registry.all_ready()
+            return "the server is exiting" if self.exiting else "the server is starting"
+        return self.registry.reason_not_ready() if self.settings.strict_readiness else ""
 
     # --- the catalog ---
 
@@ -342,7 +344,7 @@ class Core:
         self._announce_health()
 
     def _announce_health(self) -> None:
-        self.frontends.set_health(ready=self.is_ready(), live=not self.exiting)
+        self.frontends.set_health(ready=not self.reason_not_ready(), live=not self.exiting)
         if self._grpc is not None:
             self._grpc.notice_health()
 

@@ -56,7 +56,7 @@ class Loaded:
 class ModelVersion:
     """One version of one model. `on_change` hears of every change of state or content."""
 
-    __slots__ = ("_loaded", "_on_change", "_reason", "_state", "name", "version")
+    __slots__ = ("_loaded", "_on_change", "_reason", "_state", "due", "name", "version")
 
     def __init__(
         self, name: str, version: int, on_change: Callable[[ModelVersion], None] | None = None
@@ -67,6 +67,8 @@ class ModelVersion:
         self._reason = ""
         self._loaded: Loaded | None = None
         self._on_change = on_change
+        # Whether the server is not ready without it: it served, or is to serve from the start.
+        self.due = False
 
     @property
     def state(self) -> State:
@@ -82,6 +84,11 @@ class ModelVersion:
         """What serves requests now (READY), or serves its last ones (UNLOADING)."""
         return self._loaded
 
+    def described(self) -> str:
+        """Name, version and state, for people."""
+        text = f"model '{self.name}' version {self.version} is {self._state}"
+        return f"{text}: {self._reason}" if self._reason else text
+
     def begin_load(self) -> None:
         """A first or new attempt to load. A READY version stays READY until its successor is."""
         if self._state is not State.READY:
@@ -90,6 +97,7 @@ class ModelVersion:
     def become_ready(self, loaded: Loaded) -> Loaded | None:
         """Serves with `loaded` from now on; returns what served until now."""
         before = self._loaded
+        self.due = True
         self._move(State.READY, loaded=loaded)
         return before
 
@@ -100,6 +108,7 @@ class ModelVersion:
         if self._state is not State.READY:
             return None
         before = self._loaded
+        self.due = False
         self._move(State.UNLOADING, loaded=before)
         return before
 

@@ -86,13 +86,15 @@ class Registry:
     def ready_versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.versions(name).values() if v.state is State.READY]
 
-    def all_ready(self) -> bool:
-        """Whether every version that should be available is; unloaded ones should not."""
-        return all(
-            version.state is State.READY
-            or (version.state is State.UNAVAILABLE and version.reason == UNLOADED)
-            for version in self
-        )
+    def reason_not_ready(self) -> str:
+        """Which version is not available that should be; empty when all are. Unloaded ones should
+        not, nor those that have yet to serve for the first time: a load of one more model does not
+        make a server unready.
+        """
+        for version in self:
+            if version.due and version.state is not State.READY and version.reason != UNLOADED:
+                return version.described()
+        return ""
 
     def index(
         self, in_repository: set[str], duplicates: frozenset[str], *, ready_only: bool

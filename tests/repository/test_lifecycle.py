@@ -183,14 +183,17 @@ def test_a_model_without_versions_is_known_but_not_listed() -> None:
 
 def test_readiness_ignores_what_was_unloaded() -> None:
     registry = Registry()
-    assert registry.all_ready()
+    assert not registry.reason_not_ready()
     one, two = registry.version("m", 1), registry.version("m", 2)
     one.begin_load()
-    assert not registry.all_ready()
+    one.due = True
+    assert registry.reason_not_ready() == "model 'm' version 1 is LOADING"
     one.become_ready(loaded(1))
     two.begin_load()
     two.abandon_load()
-    assert registry.all_ready()
+    assert not registry.reason_not_ready()
     two.begin_load()
     two.fail("why")
-    assert not registry.all_ready()
+    assert not registry.reason_not_ready()  # one more model, which never served
+    one.fail("because")
+    assert registry.reason_not_ready() == "model 'm' version 1 is UNAVAILABLE: because"
