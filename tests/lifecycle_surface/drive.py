@@ -31,7 +31,6 @@ from tests.lifecycle_surface.steps import (
     Ready,
     Remove,
     Scenario,
-    Step,
     Told,
     Unload,
     Write,
@@ -146,7 +145,9 @@ class Run:
         if isinstance(step, Unload):
             return f"unload {step.model}", lambda: self._clients.unload(self._protocol, step)
         folder = self._folders.get(step.model)
-        plain = folder is not None and folder.config is not None and "INPUT0" in folder.config
+        plain = step.plain or (
+            folder is not None and folder.config is not None and "INPUT0" in folder.config
+        )
         name = f"infer {step.model}" + (f" {step.version}" if step.version else "")
         return name, lambda: self._clients.infer(self._protocol, step, plain)
 
@@ -157,8 +158,7 @@ class Run:
     def _unload(self, step: Unload) -> None:
         name, work = self._do(step)
         self._note(name, work())
-        if step.settled:
-            self._settle()
+        self._settle()
 
     def _infer(self, step: Infer) -> None:
         name, work = self._do(step)
@@ -193,6 +193,7 @@ class Run:
 
     def _index(self, step: Index) -> None:
         names = step.models or tuple(self._folders)
+        self._settle()
 
         def ask(protocol: str) -> Any:
             lines = self._clients.index(protocol, ready=step.ready)

@@ -27,20 +27,22 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Unload a model; what is noted later comes after it is gone, if `settled`."""
+    """Unload a model; what is noted later comes after it is gone."""
 
     model: str
     dependents: bool = False
-    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Infer:
-    """Ask a model for an answer. One that `holds` is answered when its gate is opened."""
+    """Ask a model for an answer. One that `holds` is answered when its gate is opened. `plain`: the
+    model is one of folders.plain, if the scenario does not say.
+    """
 
     model: str
     version: str = ""
     holds: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Note the index: of the models named, or of the scenario's own; over both protocols, as is
-    all that is noted below.
+    """Note the index: of the models named, or of the scenario's own, when none of them is loading or
+    unloading any more, but for those of which the scenario keeps something running. It is asked for
+    over both protocols, as is all that is noted below.
     """
 
     models: tuple[str, ...] = ()

@@ -305,7 +305,6 @@ _POLICIES = (
                 )
             ),
             Load("policy_moves"),
-            Unload("nobody"),
             Index(),
             Index(ready=True),
             Infer("policy_moves"),
@@ -319,7 +318,7 @@ _ODD = ("", " ", ".", "..", "../elsewhere", "a/b", "dotted.name", "a blank", "mo
 _ODD_FOLDERS = ("dotted.name", "a blank", "modèle", ".hidden")
 _NAMES = (
     *(
-        Scenario(f"odd name: load {name!r}", (Load(name), Index((name,)), Infer(name)))
+        Scenario(f"odd name: load {name!r}", (Load(name), Index((name,)), Infer(name, plain=True)))
         for name in _ODD
     ),
     *(Scenario(f"odd name: unload {name!r}", (Unload(name), Index((name,)))) for name in _ODD),
@@ -339,7 +338,7 @@ _CONCURRENT = (
             Load("busy"),
             Meanwhile("held", Infer("busy", holds=True)),
             Held("busy"),
-            Unload("busy", settled=False),
+            Unload("busy"),
             Index(),
             Ready("busy"),
             Ready("busy", "1"),
@@ -400,7 +399,6 @@ _CONCURRENT = (
             Open("slow_too"),
             Finish("load"),
             Finish("unload"),
-            Unload("nobody"),
             Index(),
         ),
         (python("slow_too", gate="@GATES@/slow_too"),),

@@ -1,4 +1,4 @@
-"""Servers with flags of their own: control modes, what is loaded at the start, readiness, configs."""
+"""Servers with flags of their own: control modes, loads at the start, readiness, configs."""
 
 from __future__ import annotations
 

@@ -47,6 +47,15 @@ def run_all(target: str, names: list[str]) -> dict[str, Any]:
     return seen
 
 
+def by_place(notes: list[Any] | None) -> dict[str, Any]:
+    """Notes by their number and what they are of, so that each difference stands alone."""
+    return {
+        f"{number} {what}": said
+        for number, note in enumerate(notes or ())
+        for what, said in note.items()
+    }
+
+
 def written(seen: dict[str, Any]) -> str:
     return json.dumps(seen, indent=1, ensure_ascii=False) + "\n"
 
@@ -72,7 +81,7 @@ def main() -> None:
     differ = set()
     for other in others:
         for name in names:
-            for sentence in differences(other.get(name), first[name]):
+            for sentence in differences(by_place(other.get(name)), by_place(first[name])):
                 print(f"{name}: {sentence}")
                 differ.add(name)
     print(f"{len(names)} scenarios, {len(differ)} differ")
