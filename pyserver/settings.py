@@ -77,6 +77,8 @@ class Settings:
     model_config_name: str = ""
     model_load_thread_count: int = 4
     model_load_retry_count: int = 0
+    load_timeout_secs: float = 0.0  # 0: for ever
+    execute_timeout_secs: float = 0.0  # 0: for ever
     model_namespacing: bool = False
     enable_peer_access: bool = True
 

@@ -59,9 +59,11 @@ struct Request : sched::Request {
   Peer* instance = nullptr;     // while executing
   Model* model = nullptr;
   Batch* batch = nullptr;
-  uint32_t batch_index = 0;  // in batch->requests
-  uint64_t parent = 0;       // of an instance's call: its batch that waits for this one; 0: none
-  uint32_t responses = 0;    // counted, of a decoupled model
+  uint32_t batch_index = 0;    // in batch->requests
+  uint64_t parent = 0;         // of an instance's call: its batch that waits for this one; 0: none
+  bool has_responded = false;  // somebody has seen a response
+  bool tried_again = false;
+  uint32_t responses = 0;  // counted, of a decoupled model
   uint64_t last_response_ns = 0;
   Request* peer_next = nullptr;  // among the submitter's requests
   Request* peer_previous = nullptr;
@@ -125,12 +127,13 @@ struct Peer {
   uint32_t leases = 0;          // first lease that it holds; 0: none
   Model* model = nullptr;       // of an instance
   std::unordered_map<uint64_t, std::unique_ptr<Batch>> batches;  // of an instance, by id
-  size_t executing = 0;  // batches whose execute has not returned
-  size_t unclosed = 0;   // batches that still owe an answer
-  Seat* seat = nullptr;  // of an instance, while turns are limited
-  bool leaving = false;  // no new batches
-  bool dirty = false;    // something to flush
-  bool broken = false;   // it wrote nonsense; reported once
+  size_t executing = 0;             // batches whose execute has not returned
+  uint64_t executing_since_ns = 0;  // the first of them, if there are any
+  size_t unclosed = 0;              // batches that still owe an answer
+  Seat* seat = nullptr;             // of an instance, while turns are limited
+  bool leaving = false;             // no new batches
+  bool dirty = false;               // something to flush
+  bool broken = false;              // it wrote nonsense; reported once
 };
 
 struct ModelSettings {
@@ -140,7 +143,9 @@ struct ModelSettings {
   sched::PolicySettings queue = {};
   bool preserve_ordering = false;
   bool decoupled = false;
-  bool cache = false;  // its answers go into the response cache
+  bool cache = false;             // its answers go into the response cache
+  bool idempotent = false;        // what a dying instance was executing is executed once more
+  uint64_t execute_limit_ns = 0;  // 0: none
   std::optional<EnsemblePlan> ensemble = {};
   std::vector<InstanceLimits> instances = {};  // read only while turns are limited
   // Whatever the model's config says, a queue has an end.

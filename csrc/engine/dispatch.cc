@@ -137,7 +137,7 @@ void Engine::send_batch(Model* model, Peer* instance, uint64_t now_ns) {
     send_execute(made.get(), request, member);
   }
   ++model->running;
-  ++instance->executing;
+  if (instance->executing++ == 0) instance->executing_since_ns = now_ns;
   ++instance->unclosed;
   ++counters_.live_batches;
   instance->batches.emplace(made->id, std::move(made));

@@ -155,6 +155,7 @@ void Engine::remove_model(uint32_t handle) {
   abort_model(handle, "the model was removed", 0);
   models_changed();
   Model* model = found->second.get();
+  model->settings.idempotent = false;  // nobody would try it again
   if (model->ensemble != nullptr) end_runs_of(model, "the model was removed");
   for (const auto& known : peers_) {
     if (!known) continue;

@@ -70,6 +70,7 @@ struct Counters {
   uint64_t violations = 0;  // records that made no sense
   uint64_t submitted = 0;
   uint64_t refused = 0;
+  uint64_t tried_again = 0;  // requests, after their instance died
 };
 
 class Engine {
@@ -115,6 +116,8 @@ class Engine {
   // What is known of a key elsewhere; nothing where it is not, or cannot be told.
   void cache_answer(const CacheKey& key, std::optional<std::string_view> bytes, uint64_t now_ns);
   void cache_kept(uint64_t byte_size) { keeping_bytes_ -= std::min(keeping_bytes_, byte_size); }
+  // The instances whose execute has taken longer than their model's limit.
+  std::vector<uint32_t> overdue(uint64_t now_ns) const;
   // Instances have batches.
   bool executing() const { return counters_.live_batches > 0; }
   std::vector<Event> take_events();
@@ -165,9 +168,6 @@ class Engine {
   void count_response(Request* request, const shm::Response& record, uint64_t now_ns);
   void close_if_over(Batch* batch);
   void erase_if_over(Batch* batch);
-  // `keeps_memory`: somebody still reads the requests' memory, and a Source of each will say when nobody does.
-  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns,
-                     bool keeps_memory = false);
   void leave_batch(Request* request);
   void let_go(Request* request);
   void tell_released(Request* request);
@@ -178,6 +178,13 @@ class Engine {
   // Answers what a policy gave up, all that is in dropped_.
   void drop(uint64_t now_ns, Counted counted = Counted::kAsFailure);
   void dequeue(Request* request, uint64_t now_ns);
+
+  // deaths.cc
+  // `keeps_memory`: somebody still reads the requests' memory, and a Source of each will say when nobody does.
+  void abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns,
+                     bool keeps_memory = false);
+  bool may_try_again(const Request& request, bool keeps_memory) const;
+  void try_again(Request* request, uint64_t now_ns);
 
   // replies.cc: the one way by which answers leave
   void deliver(Request* request, Answer answer);

@@ -158,6 +158,7 @@ void Engine::respond(Peer* from, const shm::Response& record, uint64_t now_ns) {
     }
     flight_over(request);
   }
+  request->has_responded = true;
   if (request->model->settings.decoupled) count_response(request, record, now_ns);
   if ((record.flags & shm::kFinal) != 0)
     answered(request, (record.flags & shm::kError) != 0, now_ns);
@@ -213,6 +214,7 @@ void Engine::batch_done(Peer* from, const shm::BatchDone& record, uint64_t now_n
   Batch* batch = found->second.get();
   batch->done = true;
   --from->executing;
+  from->executing_since_ns = now_ns;
   if (from->seat != nullptr) {
     limiter_->release(from->seat);
     if (from->leaving) leave_seat(from);

@@ -184,35 +184,6 @@ void Engine::erase_if_over(Batch* batch) {
   batch->instance->batches.erase(batch->id);
 }
 
-// The instance is gone: whoever waits for one of its answers is told why.
-void Engine::abandon_batch(Batch* batch, const std::string& message, uint64_t now_ns,
-                           bool keeps_memory) {
-  while (!batch->requests.empty()) {
-    Request* request = batch->requests.back();
-    const bool was_answered = request->answered;
-    flight_over(request);
-    if (!was_answered) answered(request, true, now_ns);
-    leave_batch(request);  // whoever is answered now may still wait for its turn
-    request->instance = nullptr;
-    const bool stays = keeps_memory && !request->released && !request->null_request;
-    const bool was_released = std::exchange(request->released, !stays);
-    request->let_go = true;
-    request->likeness = nullptr;
-    request->null_requests = 0;
-    if (!was_answered) {
-      deliver_error(request, base::Code::kUnavailable, request_prefix(*request) + message,
-                    shm::kFinal);
-    } else if (!was_released && !stays) {
-      tell_released(request);
-    }
-    finish_if_over(request);
-  }
-  if (!batch->done) --batch->instance->executing;
-  batch->done = true;
-  close_if_over(batch);
-  erase_if_over(batch);
-}
-
 // Answers a request that never came to an instance, or that an instance gave back.
 void Engine::refuse(Request* request, base::Code code, const std::string& message, uint64_t now_ns,
                     Counted counted) {

@@ -92,6 +92,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("model-load-thread-count", v.POSITIVE, "models that load at the same time"),
         Flag("model-load-retry-count", v.COUNT, "attempts to load a model after the first"),
+        Flag("load-timeout-secs", v.LIMIT, "longest time for a model to load; 0 for ever"),
+        Flag(
+            "execute-timeout-secs",
+            v.LIMIT,
+            "longest time of one execute, after which the instance is ended and started again; 0"
+            " for ever",
+        ),
         Flag(
             "model-namespacing",
             v.BOOLEAN,

@@ -63,6 +63,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _limit(text: str) -> float:
+    try:
+        return _seconds(text) if float(text) else 0.0
+    except ValueError:
+        raise ValueError("expected a number of seconds, or 0 for no limit") from None
+
+
 def _decimal(text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise ValueError("expected a number such as 7.5")
@@ -159,6 +166,7 @@ COUNT = whole(0)
 POSITIVE = whole(1)
 BYTES = whole(0, form="<bytes>")
 SECONDS = Kind("<seconds>", _seconds)
+LIMIT = Kind("<seconds>", _limit)
 DECIMAL = Kind("<number>", _decimal)
 VERBOSE = Kind("<level>", _verbose)
 NAMED = Kind("<name>,<key>=<value>", _named)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 from pyserver.repository.override import LoadOverride, remove_override, write_override
 from pyserver.repository.registry import DUPLICATED
-from pyserver.repository.scan import Scan, newest_mtime_ns, scan
+from pyserver.repository.scan import Scan, fingerprint, scan
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class ModelSource:
     name: str
     folder: Path
     config: LoadedConfig
-    stamp: tuple[str, int, str]
+    stamp: tuple[str, str, str]
     temporary: bool = False
 
     def discard(self) -> None:
@@ -56,6 +56,12 @@ class ModelSources:
                 f"failed to read model repository {error.filename}: {reason}"
             ) from error
 
+    def marks(self) -> tuple[dict[str, str], frozenset[str]]:
+        """For each model a text that changes whenever its folder does; and the duplicates."""
+        found = self.scan()
+        marks = {name: fingerprint(entry.path) for name, entry in found.models.items()}
+        return {name: mark for name, mark in marks.items() if mark}, found.duplicates
+
     def open(self, name: str, override: LoadOverride | None = None) -> ModelSource:
         """Finds the model and reads its config.
 
@@ -73,7 +79,7 @@ class ModelSources:
         config = self._load_config(name, entry.path, override)
         text = override.config if override else ""
         return ModelSource(
-            name, entry.path, config, (str(entry.path), newest_mtime_ns(entry.path), text)
+            name, entry.path, config, (str(entry.path), fingerprint(entry.path), text)
         )
 
     def _open_files(self, name: str, override: LoadOverride) -> ModelSource:
@@ -87,7 +93,7 @@ class ModelSources:
         except BaseException:
             remove_override(folder)
             raise
-        return ModelSource(name, folder, config, (str(folder), 0, override.config), temporary=True)
+        return ModelSource(name, folder, config, (str(folder), "", override.config), temporary=True)
 
     def _load_config(self, name: str, folder: Path, override: LoadOverride | None) -> LoadedConfig:
         # protobuf takes a while to import; a server without models never needs it.

@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pyserver.cache_settings import CacheSettings, cache_settings
@@ -27,9 +28,11 @@ from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
+from pyserver.core.repository_watch import RepositoryWatch
 from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
+from pyserver.core.watchdog import Watchdog
 from pyserver.errors import ServerError
 from pyserver.observe.memory import resident_byte_size
 from pyserver.repository.lifecycle import State
@@ -125,6 +128,15 @@ class Core:
             self._remember,
         )
         self.calls.serve(self.loader)
+        self._watch: RepositoryWatch | None = None
+        if settings.model_control_mode == "poll":
+            self._watch = RepositoryWatch(
+                self.sources,
+                self.loader,
+                folders=[Path(path) for path in settings.model_repository],
+                every_s=float(settings.repository_poll_secs),
+                spawn_task=self.spawn_task,
+            )
 
     def custom_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """What the models count by themselves, by model: see CustomMetrics."""
@@ -134,12 +146,9 @@ class Core:
 
     async def start(self) -> None:
         """Loads the models of the start, then serves; sends "ready", or "fatal"."""
-        if self.settings.model_control_mode == "poll":
-            log.warning(
-                "--model-control-mode=poll: the repository is read once at the start;"
-                " following its changes is not part of this version"
-            )
         try:
+            if self._watch is not None:
+                await self._watch.begin()
             if self._remote_cache is not None:
                 await self._remote_cache.open()
             found = await asyncio.to_thread(self.sources.scan)
@@ -165,8 +174,11 @@ class Core:
             )
             return
         self._started = True
+        self.spawn_task(Watchdog(self.engine, self.loader.running).run())
         self._announce()
         self.frontends.serve()
+        if self._watch is not None:
+            self.spawn_task(self._watch.run())
         self.link.send({"op": "ready", "summary": self.summary(sorted(duplicates))})
 
     def _names_to_load(self, in_repository: list[str]) -> list[str]:
@@ -267,6 +279,8 @@ class Core:
 
     def begin_exit(self) -> None:
         self.exiting = True
+        if self._watch is not None:
+            self._watch.close()
         self._announce_health()
 
     async def stop(self) -> None:

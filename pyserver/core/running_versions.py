@@ -23,6 +23,17 @@ class RunningVersions(dict[int, Served]):
         """A peer broke the shared-memory protocol; if it is an instance, its process is ended."""
         any(served.broken_peer(peer) for served in self.values())
 
+    def shortest_execute_limit_s(self) -> float | None:
+        """Of all models that have one."""
+        limits = [one.limits.execute_s for one in self.values() if isinstance(one, ServedVersion)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def overdue(self, peer: int) -> None:
+        """An instance has executed for longer than its model allows: its process is ended."""
+        for served in self.values():
+            if isinstance(served, ServedVersion):
+                served.overdue(peer)
+
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for the instances that run."""
         for served in self.values():

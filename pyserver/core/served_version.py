@@ -23,6 +23,7 @@ from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_plan import InstancePlan
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.limits import Limits, within
 from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
@@ -60,7 +61,7 @@ class _Slot:
         self.joined = False
         self.filling = False  # whoever fills it deals with the process's death
         self.warming = False
-        self.at_fault = False  # we killed the process ourselves
+        self.verdict = ""  # why we killed the process ourselves
         self.restarts = RestartPolicy()
         self.restart_count = 0
         self.last_end = ""
@@ -89,6 +90,7 @@ class ServedVersion:
         self.version = version
         self.handle = handle
         self.python = PythonEnvironment()  # before the first process is opened
+        self.limits = Limits()
         self._env = environment
         self._on_broken = on_broken
         self._slots: list[_Slot] = []
@@ -237,10 +239,20 @@ class ServedVersion:
         """Kills the process that the peer belongs to, if it is ours: it breaks the protocol."""
         for slot in self._slots:
             if peer in slot.peers and slot.process is not None:
-                slot.at_fault = True
+                slot.verdict = "was killed because it broke the shared-memory protocol"
                 slot.process.kill()
                 return True
         return False
+
+    def overdue(self, peer: int) -> None:
+        """Kills the process that the peer belongs to, if it is ours: its execute does not end."""
+        for slot in self._slots:
+            if peer in slot.peers and slot.process is not None and not slot.verdict:
+                slot.verdict = (
+                    f"did not finish execute within {self.limits.execute_s:g} s and was killed"
+                )
+                log.error("%s %s", self._who(slot), slot.verdict)
+                slot.process.kill()
 
     # --- one slot: fill it, empty it, fill it again ---
 
@@ -324,9 +336,10 @@ class ServedVersion:
         slot = next((one for one in self._slots if one.process is process), None)
         if slot is None:
             return  # it died before it had a place: whoever asked it something is told
-        text = f"{self._who(slot)} {process.end}"
+        end = slot.verdict or str(process.end)
+        text = f"{self._who(slot)} {end}"
         log.error("%s", text)
-        slot.last_end = str(process.end)
+        slot.last_end = end
         self._leave(slot, f"{text} while it executed the request")
         if slot.filling:
             return
@@ -334,13 +347,12 @@ class ServedVersion:
             if not any(one.joined for one in self._slots):
                 self._env.engine.abort_model(self.handle, text)  # nobody is left to drain it
             return
-        end = process.end
         self._restart_later(
             slot,
             lived_s=time.monotonic() - process.started_s,
-            killed_from_outside=end is not None and end.killed_from_outside and not slot.at_fault,
+            killed_from_outside=not slot.verdict and _from_outside(process),
         )
-        slot.at_fault = False
+        slot.verdict = ""
 
     def _restart_later(
         self, slot: _Slot, *, lived_s: float = 0.0, killed_from_outside: bool = False
@@ -365,7 +377,7 @@ class ServedVersion:
         slot.restart_count += 1
         who = self._who(slot)
         try:
-            await self._fill(slot, prepare=True)
+            await within(self.limits.load_s, self._fill(slot, prepare=True))
         except asyncio.CancelledError:
             await self._take_back(slot, process, self._end_text)
             raise
@@ -375,8 +387,7 @@ class ServedVersion:
                 slot.last_end = f"failed to load: {error}"
             await self._take_back(slot, process, slot.last_end)
             if not self._stopping:
-                end = process.end
-                outside = end is not None and end.killed_from_outside and process.died
+                outside = process.died and _from_outside(process)
                 self._restart_later(slot, killed_from_outside=outside)
         else:
             log.info("%s runs again after %.2f s", who, time.monotonic() - began_s)
@@ -392,3 +403,7 @@ class ServedVersion:
         self._end_text = reason
         log.error("model '%s' version %d is given up: %s", self.name, self.version, reason)
         self._on_broken(reason)
+
+
+def _from_outside(process: InstanceProcess) -> bool:
+    return process.end is not None and process.end.killed_from_outside

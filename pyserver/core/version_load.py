@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pyserver.core.catalog import engine_settings, model_spec
 from pyserver.core.instance_plan import into_processes, plan_instances
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.limits import model_limits, within
 from pyserver.core.model_environment import PythonEnvironment, python_environment
 from pyserver.core.model_source import ModelSource
 from pyserver.core.remote_cache import model_digest
@@ -78,10 +79,12 @@ class VersionLoad:
         process: InstanceProcess | None = None
         try:
             info = self._backend_info()
+            config = self._source.config.message
+            self._served.limits = model_limits(config, self._context.settings)
             if info.models_bring_python:
                 self._served.python = await asyncio.to_thread(self._python_environment)
             process = self._served.open_process()
-            loaded = await self._load(process, info)
+            loaded = await within(self._served.limits.load_s, self._load(process, info))
         except BaseException:
             await self._served.discard(process)
             raise
@@ -145,7 +148,8 @@ class VersionLoad:
             process,
             model=self._model(config),
             config=config_json(config),
-            engine_settings=engine_settings(config, self._version),
+            engine_settings=engine_settings(config, self._version)
+            | self._served.limits.as_settings(),
             slots=slots,
             samples=samples,
         )

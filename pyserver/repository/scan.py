@@ -1,4 +1,4 @@
-"""What lies in the model repositories: model folders, duplicates, time of the last change.
+"""What lies in the model repositories: model folders, duplicates, whether anything has changed.
 
 A model is a folder directly below a repository; plain files and hidden folders are not models. A
 name from a client is only ever compared with names that were listed, so no name can lead outside.
@@ -6,7 +6,9 @@ name from a client is only ever compared with names that were listed, so no name
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +63,29 @@ def check_model_name(name: str) -> None:
         )
 
 
-def newest_mtime_ns(folder: Path) -> int:
-    """The newest modification time of anything in the folder, itself included; 0 if it is gone."""
-    newest = _mtime_ns(folder)
+def fingerprint(folder: Path) -> str:
+    """Another text whenever anything in the folder, itself included, was added, removed, renamed
+    or written; what the files contain is not read. Empty if the folder is gone.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if not _take_in(digest, folder):
+        return ""
     for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            newest = max(newest, _mtime_ns(Path(parent, name)))
-    return newest
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in (*folders, *sorted(files)):
+            _take_in(digest, Path(parent, name))
+    return digest.hexdigest()
 
 
-def _mtime_ns(path: Path) -> int:
+def _take_in(digest: hashlib.blake2b, path: Path) -> bool:
     try:
-        return path.stat().st_mtime_ns
+        about = path.stat()
     except OSError:
-        return 0
+        return False
+    if stat.S_ISDIR(about.st_mode):
+        # Its own time would tell of what importing a module leaves behind.
+        said = f"{path}/"
+    else:
+        said = f"{path}:{about.st_size}:{about.st_mtime_ns}:{about.st_ino}"
+    digest.update(os.fsencode(said) + b"\0")
+    return True

@@ -20,6 +20,7 @@ from typing import Any
 import pyserver
 from pyserver.control.channel import ControlClosed, ControlSocket, pair
 from pyserver.supervisor.loop import Loop
+from pyserver.supervisor.memory_kills import memory_kills
 
 Message = dict[str, Any]
 
@@ -84,7 +85,7 @@ class Child:
             self._control, theirs = pair()
             control_fd = theirs.fileno()
         try:
-            self._oom_kills = _oom_kills()
+            self._memory_kills = memory_kills()
             self._process = _start(
                 program or _command(module), control_fd, output_fd, environment or {}
             )
@@ -196,7 +197,7 @@ class Child:
             Ended(
                 signal=-code if code < 0 else None,
                 exit_code=code if code >= 0 else None,
-                out_of_memory=by_kernel and _oom_kills() > self._oom_kills,
+                out_of_memory=by_kernel and memory_kills() > self._memory_kills,
             )
         )
 
@@ -244,12 +245,3 @@ def _path_to_ourselves() -> dict[str, str]:
         return {}
     before = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{root}{os.pathsep}{before}" if before else str(root)}
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed for want of memory, on this machine."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -31,6 +31,7 @@ class FakeEngine:
         self.aborted: list[tuple[int, str]] = []
         self.drained: list[int] = []
         self.drains_at_once = True
+        self.late: set[int] = set()
         self.warmed: list[tuple[int, Any]] = []
         self.warm_up_says: list[str | None] = []  # None: nothing, for now; afterwards all is well
         self._events: list[tuple[Any, ...]] = []
@@ -49,6 +50,7 @@ class FakeEngine:
 
     def retire_peer(self, peer: int, message: str) -> None:
         self.retired.append((peer, message))
+        self.late.discard(peer)
         self.peers.pop(peer, None)
         for its in self.instances.values():
             its.discard(peer)
@@ -91,6 +93,9 @@ class FakeEngine:
             self._warming.add(peer)
         else:
             self.say("warmed_up", peer, said)
+
+    def overdue(self) -> list[int]:
+        return list(self.late)
 
     def statistics(self, handle: int) -> dict[str, Any]:
         none = {"count": 0, "ns": 0}
@@ -378,8 +383,11 @@ def write_model(
     versions: tuple[int, ...] = (1,),
     count: int = 1,
     more: str = "",
+    **parameters: str,
 ) -> Path:
     folder = repository / name
+    for key, value in parameters.items():
+        more += f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
     folder.mkdir(exist_ok=True)
     for version in versions:
         (folder / str(version)).mkdir(parents=True, exist_ok=True)

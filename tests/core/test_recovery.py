@@ -8,6 +8,7 @@ import pytest
 
 from pyserver.core.backoff import RestartPolicy
 from pyserver.core.role import Predecessor
+from pyserver.errors import ServerError
 from tests.core.fakes import Behaviour, Bench, eventually, write_model
 
 Make = Callable[..., Bench]
@@ -210,3 +211,72 @@ def test_the_delays_after_kills_from_outside() -> None:
     policy = RestartPolicy()
     got = [policy.delay_after_death(lived_s=0, now_s=0, killed_from_outside=True) for _ in range(9)]
     assert got == pytest.approx([0, 0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+
+
+async def test_an_execute_that_does_not_end_is_ended_and_named(bench: Make, tmp_path: Path) -> None:
+    made = await started(bench, tmp_path, backend="python", execute_timeout_secs="0.25")
+    [handle] = made.engine.models
+    assert made.engine.models[handle]["execute_limit_ns"] == 250_000_000
+    [hanging] = made.supervisor.alive
+    made.engine.late.add(hanging.peers[0])
+    await eventually(lambda: not hanging.alive)
+    await eventually(lambda: made.engine.retired)
+    assert made.engine.retired[0][1] == (
+        "instance 'm_0_0' of model 'm' version 1 did not finish execute within 0.25 s and was"
+        " killed while it executed the request"
+    )
+    await eventually(lambda: made.engine.instances[handle])
+
+
+async def test_a_load_that_does_not_end_fails_in_time(bench: Make, tmp_path: Path) -> None:
+    write_model(tmp_path, "m", load_timeout_secs="0.2")
+    made = bench(model_control_mode="explicit")
+    made.supervisor.behaviours["m"] = Behaviour(hold_load=asyncio.Event())
+    await made.start()
+    with pytest.raises(ServerError, match=r"was not loaded within 0\.2 s \(--load-timeout-secs"):
+        await made.core.loader.load("m")
+    assert not made.supervisor.alive and not made.engine.models
+    made.supervisor.behaviours["m"] = Behaviour()
+    await made.core.loader.load("m")
+
+
+async def test_a_start_after_a_death_that_does_not_end_is_tried_again(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path, load_timeout_secs="0.2")
+    made.supervisor.behaviours["m"] = Behaviour(hold_load=asyncio.Event())
+    made.supervisor.alive[0].die(9)
+    await eventually(lambda: len(made.supervisor.instances) == 3)
+    made.supervisor.behaviours["m"] = Behaviour()
+    await eventually(lambda: made.engine.instances[1])
+    assert len(made.supervisor.alive) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        (
+            {"execute_timeout_secs": "soon"},
+            "model 'm': parameter 'execute_timeout_secs' must be a number of seconds, or 0 for no"
+            " limit, not 'soon'",
+        ),
+        (
+            {"load_timeout_secs": "-1"},
+            "model 'm': parameter 'load_timeout_secs' must be a number of seconds, or 0 for no"
+            " limit, not '-1'",
+        ),
+        (
+            {"idempotent": "yes"},
+            "model 'm': parameter 'idempotent' must be 'true' or 'false', not 'yes'",
+        ),
+    ],
+)
+async def test_limits_that_are_none_are_refused(
+    bench: Make, tmp_path: Path, parameters: dict[str, str], text: str
+) -> None:
+    write_model(tmp_path, "m", **parameters)
+    made = bench(model_control_mode="explicit")
+    await made.start()
+    with pytest.raises(ServerError) as refused:
+        await made.core.loader.load("m")
+    assert text in str(refused.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pyserver.errors import InvalidArgumentError
-from pyserver.repository.scan import check_model_name, newest_mtime_ns, scan
+from pyserver.repository.scan import check_model_name, fingerprint, scan
 
 
 def test_models_are_the_visible_folders(tmp_path: Path) -> None:
@@ -70,10 +70,34 @@ def test_names_that_models_may_have(name: str) -> None:
     check_model_name(name)
 
 
-def test_the_newest_time_is_that_of_the_deepest_change(tmp_path: Path) -> None:
-    deep = tmp_path / "m" / "1" / "model.onnx"
+def test_a_fingerprint_tells_of_every_change_below_the_folder(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    deep = model / "1" / "model.onnx"
     deep.parent.mkdir(parents=True)
+    seen = [fingerprint(model)]
+
+    def changed() -> bool:
+        seen.append(fingerprint(model))
+        return seen[-1] not in seen[:-1]
+
+    assert not changed()
     deep.write_text("x")
+    assert changed()
+    deep.write_text("longer")
+    assert changed()
     os.utime(deep, ns=(1, 5_000_000_000_000_000_000))
-    assert newest_mtime_ns(tmp_path / "m") == 5_000_000_000_000_000_000
-    assert newest_mtime_ns(tmp_path / "gone") == 0
+    assert changed()
+    os.replace(deep, model / "1" / "other.onnx")
+    assert changed()
+    (model / "2").mkdir()
+    assert changed()
+
+
+def test_what_python_leaves_behind_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    before = fingerprint(tmp_path / "m")
+    cache = tmp_path / "m" / "1" / "__pycache__"
+    cache.mkdir()
+    (cache / "model.pyc").write_bytes(b"x")
+    assert fingerprint(tmp_path / "m") == before
+    assert fingerprint(tmp_path / "gone") == ""

@@ -227,11 +227,19 @@ TEST_F(EngineTest, NonsenseFromAPeerIsReportedAndHarmsNobody) {
   EXPECT_EQ(engine_->counters().violations, 3u);
 }
 
+// `GetParam`: whether what died with an instance is executed once more.
+class RandomWorld : public EngineTest, public testing::WithParamInterface<bool> {};
+
 // Random peers that submit, answer, die and come back: nothing may be lost, nothing answered twice.
-TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
+TEST_P(RandomWorld, SurvivesAnyOrderOfEvents) {
   std::mt19937_64 random(99);
   const auto below = [&random](uint64_t limit) { return random() % limit; };
-  add_model(1, "dynamic", {.max_batch_size = 4});
+  ModelSettings settings;
+  settings.name = "model";
+  settings.policy = "dynamic";
+  settings.queue.max_batch_size = 4;
+  settings.idempotent = GetParam();
+  ASSERT_TRUE(engine_->add_model(1, settings).ok());
   auto frontend = join(PeerKind::kFrontend);
   auto instance = join(PeerKind::kInstance);
   ASSERT_TRUE(engine_->add_instance(1, instance->id, 1).ok());
@@ -291,6 +299,8 @@ TEST_F(EngineTest, SurvivesAnyOrderOfEvents) {
   turn();
   expect_nothing_left();
 }
+
+INSTANTIATE_TEST_SUITE_P(Engine, RandomWorld, testing::Bool());
 
 }  // namespace
 }  // namespace pyserver::engine
