@@ -11,7 +11,7 @@ Single-threaded: everything happens on the control plane's event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,16 +45,20 @@ class Loaded:
     """What stands behind a READY version.
 
     `handle` is the engine's number of it, never reused; `config` the completed configuration;
-    `spec` what frontends need to know in order to check requests.
+    `spec` what frontends need to know in order to check requests; `steps` the models of an
+    ensemble's steps, by the names that its config has for them.
     """
 
     handle: int
     config: ModelConfig
     spec: Mapping[str, Any]
+    steps: Mapping[str, str] = field(default_factory=dict)
 
 
 class ModelVersion:
-    """One version of one model. `on_change` hears of every change of state or content."""
+    """One version of one model, `name` being its identity. `on_change` hears of every change of
+    state or content.
+    """
 
     __slots__ = ("_loaded", "_on_change", "_reason", "_state", "due", "name", "version")
 

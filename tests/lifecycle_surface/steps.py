@@ -76,9 +76,9 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Note the index: of the models named, or of the scenario's own, when none of them is loading or
-    unloading any more, but for those of which the scenario keeps something running. It is asked for
-    over both protocols, as is all that is noted below.
+    """Note the index: of the models named, or of the scenario's own, when none of them is loading
+    or unloading any more, but for those of which the scenario keeps something running. It is asked
+    for over both protocols, as is all that is noted below.
     """
 
     models: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.lifecycle_surface.folders import TENSORS, Folder, plain, python
 from tests.lifecycle_surface.steps import (
+    REPOSITORY,
     Call,
     Finish,
     Held,
@@ -16,6 +17,7 @@ from tests.lifecycle_surface.steps import (
     Ready,
     Remove,
     Scenario,
+    Setup,
     Told,
     Unload,
     Write,
@@ -473,7 +475,7 @@ _RAW = (
             Post("v2/repository"),
             Index(),
         ),
-        (plain("named"),),
+        setup=Setup(repositories={REPOSITORY: (plain("named"),)}),
         protocols=("http",),
     ),
     Scenario(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lifecycle_surface.folders import Folder, ensemble, plain, python
+from tests.lifecycle_surface.folders import TENSORS, Folder, ensemble, plain, python
 from tests.lifecycle_surface.steps import (
     GRPC,
     REPOSITORY,
@@ -103,7 +103,7 @@ SCENARIOS = (
     _polled(
         "a model that fails is added",
         (_A,),
-        Write((python("b", raises="1"), Folder("c", "nonsense {"))),
+        Write((Folder("b", 'backend: "nowhere"\n' + TENSORS), Folder("c", "nonsense {"))),
         Followed(),
         Ready(),
         Infer("a"),

@@ -12,7 +12,6 @@ from tests.lifecycle_surface.steps import (
     Index,
     Infer,
     Load,
-    Logged,
     Ready,
     Remove,
     Scenario,
@@ -260,14 +259,6 @@ _NAMESPACES = (
         Infer("m"),
         Load("m"),
         Infer("m"),
-    ),
-    _several(
-        "namespaces: loads ended by equal names",
-        (_NAMESPACED, _EXPLICIT, "--load-model=m"),
-        _SPACES,
-        Ended(),
-        Logged("failed to load all models"),
-        starts=False,
     ),
 )
 

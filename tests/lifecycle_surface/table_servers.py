@@ -153,6 +153,7 @@ _ERRORS = (
         (*_TWO, _FAILING),
         Ended(),
         Logged("creating server: Internal - failed to load all models"),
+        Logged("creating server: Invalid argument - load failed for model 'f': version 1 is at"),
         starts=False,
     ),
     _server(
@@ -314,13 +315,6 @@ _CONFIGURED = (
         Remove("c/configs"),
         Load("c"),
         Infer("c"),
-    ),
-    _server(
-        "model-config-name: with a blank",
-        ("--model-config-name=a b",),
-        _TWO,
-        Ended(),
-        starts=False,
     ),
     *(
         _server(

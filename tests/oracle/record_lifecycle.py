@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.lifecycle_surface.notes import by_place
 from tests.lifecycle_surface.servers import SurfaceServers
 from tests.lifecycle_surface.table import RUNS, TABLE
 from tests.scheduling.compare import differences, stable
@@ -45,15 +46,6 @@ def run_all(target: str, names: list[str]) -> dict[str, Any]:
         finally:
             _log.info("exit codes: %s", servers.stop())
     return seen
-
-
-def by_place(notes: list[Any] | None) -> dict[str, Any]:
-    """Notes by their number and what they are of, so that each difference stands alone."""
-    return {
-        f"{number} {what}": said
-        for number, note in enumerate(notes or ())
-        for what, said in note.items()
-    }
 
 
 def written(seen: dict[str, Any]) -> str:
