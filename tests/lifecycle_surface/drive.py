@@ -164,9 +164,11 @@ class Run:
         name, work = self._do(step)
         self._note(name, work())
 
-    def _settle(self) -> None:
+    def _settle(self, named: tuple[str, ...] = ()) -> None:
         # Who loads meanwhile is waited for by its own name.
-        names = self._folders.keys() - {model for model, _, _ in self._begun.values()}
+        names = (self._folders.keys() | set(named)) - {
+            model for model, _, _ in self._begun.values()
+        }
 
         def still() -> bool:
             lines = self._clients.index(GRPC)
@@ -193,7 +195,7 @@ class Run:
 
     def _index(self, step: Index) -> None:
         names = step.models or tuple(self._folders)
-        self._settle()
+        self._settle(names)
 
         def ask(protocol: str) -> Any:
             lines = self._clients.index(protocol, ready=step.ready)
