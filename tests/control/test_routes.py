@@ -262,7 +262,7 @@ async def test_the_index_names_what_there_is() -> None:
         ),
         (
             "m/load",
-            {"parameters": {"other": 1}},
+            {"parameters": {"other": "1"}},
             (500, "unexpected error on creating Triton parameter"),
         ),
         (
@@ -270,7 +270,12 @@ async def test_the_index_names_what_there_is() -> None:
             {"parameters": {"config": 1}},
             (500, "attempt to access JSON non-string as string"),
         ),
-        ("m/load", {"parameters": []}, (500, "attempt to access JSON non-object as object")),
+        (
+            "m/load",
+            {"parameters": {"other": 1}},
+            (500, "attempt to access JSON non-string as string"),
+        ),
+        ("m/load", {"parameters": []}, (500, "attempt to get members for non-object")),
         ("m/load", b"[]", (500, "attempt to access JSON non-object as object")),
         (
             "bad/load",
