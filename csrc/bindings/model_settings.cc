@@ -38,6 +38,7 @@ std::vector<std::pair<std::string, uint32_t>> map_from(const py::handle& given) 
 
 engine::EnsemblePlan ensemble_from(const py::dict& given) {
   engine::EnsemblePlan plan;
+  read(given, "name", &plan.name);
   read(given, "tensors", &plan.tensors);
   read(given, "max_inflight_requests", &plan.max_inflight_requests);
   for (const py::handle& item : given["steps"].cast<py::list>()) {

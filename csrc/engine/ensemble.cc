@@ -39,9 +39,11 @@ void Engine::start_run(Request* request, std::span<const uint8_t> table) {
   ++counters_.live_runs;
   run->memory = std::make_shared<Source>(this, Source::Kind::kRequest, 0, request->ticket);
   base::Status status = run->table.parse(table);
+  const ModelSettings& settings = request->model->settings;
+  const std::string& name = request->model->ensemble->plan.name;
   if (status.ok())
-    status = catalog_.find(request->model->settings.name,
-                           std::to_string(request->model->settings.version), &run->spec);
+    status = catalog_.find(name.empty() ? settings.name : name, std::to_string(settings.version),
+                           &run->spec);
   if (status.ok()) status = choose_steps(run);
   if (!status.ok()) {
     fail_run(run, status.code(), status.message());

@@ -40,6 +40,7 @@ struct EnsembleStep {
 };
 
 struct EnsemblePlan {
+  std::string name;  // in the catalog, where that is not the one that clients know
   std::vector<std::string> tensors;
   std::vector<EnsembleStep> steps;
   uint64_t max_inflight_requests =

@@ -133,6 +133,13 @@ base::Status Catalog::apply(std::string_view json) {
     return malformed("it needs a name and versions");
   }
   Model model;
+  std::string_view shown = name;
+  if (dom::element element;
+      entry["shown"].get(element) == simdjson::SUCCESS && element.get(shown) != simdjson::SUCCESS)
+    return malformed("'shown' is a text");
+  if (dom::element element; entry["namesakes"].get(element) == simdjson::SUCCESS &&
+                            element.get(model.namesakes) != simdjson::SUCCESS)
+    return malformed("'namesakes' is a number");
   for (const dom::element item : versions) {
     dom::object object;
     Version version;
@@ -147,7 +154,7 @@ base::Status Catalog::apply(std::string_view json) {
     version.ready = state == "READY";
     if (version.ready) {
       auto spec = std::make_shared<ModelSpec>();
-      spec->name = name;
+      spec->name = shown;
       spec->version = version.number;
       spec->version_text = std::to_string(version.number);
       spec->handle = static_cast<uint32_t>(handle);
@@ -188,6 +195,12 @@ base::Status Catalog::find(std::string_view name, std::string_view version_text,
   const auto found = models_.find(name);
   if (found == models_.end()) return base::not_found(refusal("is not found"));
   const Model& known = found->second;
+  if (known.namesakes > 1) {
+    return base::invalid_argument(
+        "There are " + std::to_string(known.namesakes) + " identifiers of model '" +
+        std::string(name) +
+        "' in global map, model namespace must be provided to resolve ambiguity.");
+  }
   if (wanted == -1) {
     if (known.newest_ready == SIZE_MAX)
       return base::not_found(refusal("has no available versions"));

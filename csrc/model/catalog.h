@@ -21,6 +21,8 @@ namespace pyserver::model {
 class Catalog {
  public:
   // Takes one announcement {"op":"model","name":...,"versions":[...]}, which replaces what was known of that model.
+  // "shown" is what clients call it, where that is not the name; "namesakes" how many models have
+  // the name, with --model-namespacing: if more than one, nobody can be meant.
   // Refused (and nothing changed) when it is not what core sends.
   base::Status apply(std::string_view json);
   void forget(std::string_view name);
@@ -33,7 +35,8 @@ class Catalog {
   size_t size() const { return models_.size(); }
 
   // `version_text` empty: the newest version that is ready. Refusals carry Triton's texts: NOT_FOUND for what is unknown,
-  // UNAVAILABLE for a version that is not ready, INVALID_ARG for a version that is no number.
+  // UNAVAILABLE for a version that is not ready, INVALID_ARG for a version that is no number and a
+  // name of several.
   base::Status find(std::string_view name, std::string_view version_text,
                     std::shared_ptr<const ModelSpec>* model) const;
 
@@ -46,6 +49,7 @@ class Catalog {
   struct Model {
     std::vector<Version> versions;
     size_t newest_ready = SIZE_MAX;  // index in versions
+    uint64_t namesakes = 1;
   };
   struct NameHash {
     using is_transparent = void;  // looked up by string_view, without a copy

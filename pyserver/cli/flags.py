@@ -102,8 +102,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "model-namespacing",
             v.BOOLEAN,
-            "allow models of equal name in different repositories",
-            unused="models of equal name are refused",
+            "models of equal name in different repositories are different models; ensembles mean"
+            " those of their own repository first",
         ),
         Flag("enable-peer-access", v.BOOLEAN, "CUDA access between GPUs", unused=_GPU),
     ),

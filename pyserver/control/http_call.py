@@ -40,6 +40,12 @@ def json_answer(value: Any, status: int = 200) -> HttpAnswer:
     return HttpAnswer(status, text.encode("utf-8", "surrogatepass"), JSON_TYPE)
 
 
+def accepts_json(call: HttpCall) -> bool:
+    """Whether the client asks for JSON by that name: who takes anything does not."""
+    ranges = call.headers.get("accept", "").split(",")
+    return any(one.partition(";")[0].strip().lower() == JSON_TYPE for one in ranges)
+
+
 def error_answer(status: int, message: str) -> HttpAnswer:
     return json_answer({"error": message}, status)
 

@@ -11,9 +11,11 @@ from pyserver.errors import InternalError
 MAX_DEPTH: Final = 100
 _PREFIX: Final = "failed to parse the request JSON buffer: "
 
+_NO_VALUE: Final = "Expecting value"
+
 # Python's complaint -> RapidJSON's. What is missing between two members depends on the bracket.
 _TEXTS: Final[Mapping[str, str]] = {
-    "Expecting value": "Invalid value.",
+    _NO_VALUE: "Invalid value.",
     "Expecting property name enclosed in double quotes": "Missing a name for object member.",
     "Expecting ':' delimiter": "Missing a colon after a name of object member.",
     "Extra data": "The document root must not be followed by other values.",
@@ -39,7 +41,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InternalError(f"{_PREFIX}{_reason(error)} at {error.pos}") from error
+        at = error.pos + (_literal_begun(text[error.pos :]) if error.msg == _NO_VALUE else 0)
+        raise InternalError(f"{_PREFIX}{_reason(error)} at {at}") from error
     except RecursionError as error:
         raise InternalError(_too_deep()) from error
     if _depth_exceeds(value, MAX_DEPTH):
@@ -78,6 +81,15 @@ def _reason(error: json.JSONDecodeError) -> str:
             return "Missing a comma or ] after an array element."
         return "Missing a comma or } after an object member."
     return _TEXTS.get(error.msg, error.msg + ".")
+
+
+def _literal_begun(text: str) -> int:
+    """How much of null, true or false stands there: RapidJSON complains behind it."""
+    for literal in ("null", "true", "false"):
+        for length in range(len(literal) - 1, 0, -1):
+            if text.startswith(literal[:length]):
+                return length
+    return 0
 
 
 def _innermost(text: str) -> str:

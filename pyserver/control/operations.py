@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyserver
 from pyserver.control.c_numbers import leading_integer
 from pyserver.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from pyserver.repository.identity import name_of
 from pyserver.repository.lifecycle import Loaded, ModelVersion
 from pyserver.repository.override import LoadOverride, load_override
 from pyserver.repository.registry import IndexEntry, Registry
@@ -47,7 +48,7 @@ class Server(Protocol):
 
     @property
     def exiting(self) -> bool: ...
-    def is_ready(self) -> bool: ...
+    def reason_not_ready(self) -> str: ...
 
 
 class Loader(Protocol):
@@ -106,18 +107,34 @@ class Operations:
         return True
 
     def server_ready(self) -> bool:
+        return not self.reason_not_ready()
+
+    def reason_not_ready(self) -> str:
+        """Empty when the server is ready."""
         self._refuse_when_exiting()
-        return self._server.is_ready()
+        return self._server.reason_not_ready()
 
     async def model_ready(self, name: str, version: int = NEWEST) -> bool:
         """False for a model or version that is unknown, too, as the real server has it. A model
         with an `is_ready` of its own is asked.
         """
+        return not await self.reason_model_not_ready(name, version)
+
+    async def reason_model_not_ready(self, name: str, version: int = NEWEST) -> str:
+        """Empty when it is ready."""
         try:
-            found = self._registry.find(name, version)
-        except (NotFoundError, UnavailableError):
-            return False
-        return found.loaded is not None and await self._sources.readiness(found.loaded.handle)
+            found, loaded = self._find(name, version)
+        except (NotFoundError, UnavailableError, InvalidArgumentError) as error:
+            states = [
+                one.described()
+                for model in self._registry.named(name)
+                for one in self._registry.versions(model).values()
+                if version in (NEWEST, one.version)
+            ]
+            return "; ".join(states) or str(error)
+        if await self._sources.readiness(loaded.handle):
+            return ""
+        return f"model '{name}' version {found.version} says that it is not ready"
 
     def _refuse_when_exiting(self) -> None:
         if self._server.exiting:
@@ -136,7 +153,8 @@ class Operations:
         from pyserver.config.json_view import metadata_dict
 
         _, loaded = self._find(name, version)
-        ready = [one.version for one in self._registry.ready_versions(name)]
+        model = self._registry.meant(name)
+        ready = [one.version for one in self._registry.ready_versions(model)]
         return metadata_dict(loaded.config, ready if version == NEWEST else [version])
 
     def model_config(self, name: str, version: int = NEWEST) -> dict[str, Any]:
@@ -158,7 +176,9 @@ class Operations:
 
     def statistics(self, name: str = "", version: int = NEWEST) -> dict[str, Any]:
         """Of one version, all READY ones of a model, or all of all models (empty name)."""
-        names = [name] if name else self._registry.names()
+        names = self._registry.namesakes(name) if name else self._registry.names()
+        if name and len(names) > 1:
+            names = []  # nobody can be meant
         ready = [one for known in names for one in self._registry.ready_versions(known)]
         if name and not ready:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
@@ -175,7 +195,7 @@ class Operations:
         figures = self._sources.statistics(version.loaded.handle)
         none = {"count": 0, "ns": 0}
         return {
-            "name": version.name,
+            "name": name_of(version.name),
             "version": str(version.version),
             "last_inference": figures["last_inference"],
             "inference_count": figures["inference_count"],

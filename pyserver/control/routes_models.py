@@ -9,6 +9,7 @@ from pyserver.control.http_call import (
     JSON_TYPE,
     HttpAnswer,
     HttpCall,
+    accepts_json,
     error_answer,
     json_answer,
 )
@@ -24,14 +25,23 @@ async def _live(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
 
 
 async def _ready(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
-    return EMPTY if services.operations.server_ready() else _NOT_READY
+    reason = services.operations.reason_not_ready()
+    return _readiness(call, reason, _NOT_READY)
 
 
 async def _model_ready(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
     version = parse_version(parts["version"])
-    if await services.operations.model_ready(parts["model"] or "", version):
-        return EMPTY
-    return error_answer(400, "Model version not ready")
+    reason = await services.operations.reason_model_not_ready(parts["model"] or "", version)
+    return _readiness(call, reason, error_answer(400, "Model version not ready"))
+
+
+def _readiness(call: HttpCall, reason: str, not_ready: HttpAnswer) -> HttpAnswer:
+    """As Triton's, but for who asks for JSON: who waits wants to know what for."""
+    if not accepts_json(call):
+        return not_ready if reason else EMPTY
+    if reason:
+        return json_answer({"ready": False, "reason": reason}, not_ready.status)
+    return json_answer({"ready": True})
 
 
 async def _server_metadata(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:

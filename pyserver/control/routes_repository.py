@@ -39,7 +39,9 @@ def _index_line(line: IndexEntry) -> dict[str, Any]:
 
 async def _load(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
     _refuse_repository(parts)
-    given = member(parse_object(call.body), "parameters", dict, {})
+    given = parse_object(call.body).get("parameters", {})
+    if not isinstance(given, dict):
+        raise InternalError("attempt to get members for non-object")
     parameters = {name: _load_parameter(given, name) for name in given}
     await services.operations.load_model(parts["model"] or "", parameters)
     return _DONE
@@ -47,12 +49,13 @@ async def _load(services: Services, call: HttpCall, parts: Parts) -> HttpAnswer:
 
 def _load_parameter(given: dict[str, Any], name: str) -> str | bytes:
     """Text as it is, files from base64."""
+    value: str = member(given, name, str, "")
     if name == "config":
-        return str(member(given, name, str, ""))
+        return value
     if not name.startswith(FILE_PREFIX):
         raise InternalError("unexpected error on creating Triton parameter")
     try:
-        return base64.b64decode(member(given, name, str, ""), validate=True)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidArgumentError(
             f"load parameter '{name}' must be the file's content in base64: {error}"

@@ -85,12 +85,16 @@ class Callers:
             caller.send({"op": "met", "number": message["number"], "met": met})
 
     async def _introduce(self, caller: str, name: str) -> bool:
+        named = self._registry.namesakes(name)
+        if len(named) > 1:
+            return False  # its catalog says so, too
+        name = named[0] if named else name
         versions = self._registry.ready_versions(name)
         # An ensemble under its own name too: with its next version other models may come in.
         models = {caller, name}
         for version in versions:
             if version.loaded is not None and version.loaded.config.platform == PLATFORM:
-                models |= models_with_processes(version.loaded.config, self._registry)
+                models |= models_with_processes(version.loaded.steps.values(), self._registry)
         if versions:
             await self._directory.acquaint(frozenset(models))
         return bool(versions)

@@ -6,11 +6,12 @@ The reader is csrc/model/catalog.cc.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pyserver.datatype import wire_name
+from pyserver.repository.identity import name_of
 from pyserver.repository.lifecycle import ModelVersion, State
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         ModelQueuePolicy,
         ModelSequenceBatching,
     )
+    from pyserver.repository.registry import Registry
 
 _CORRELATION_ID = "CONTROL_SEQUENCE_CORRID"
 # With these, users of Triton make batches form that do not depend on the clock.
@@ -31,13 +33,23 @@ _DELAY_HOOKS: Final = {
 }
 
 
-def catalog_entry(name: str, versions: Iterable[ModelVersion]) -> dict[str, Any]:
-    """The message that replaces what a frontend knows of the model."""
-    return {
-        "op": "model",
-        "name": name,
-        "versions": [_version_entry(version) for version in versions if version.version > 0],
-    }
+def catalog_entry(name: str, registry: Registry) -> dict[str, Any]:
+    """The message that replaces what is known of what clients call so."""
+    named = registry.namesakes(name)
+    if len(named) > 1:
+        return {"op": "model", "name": name, "namesakes": len(named), "versions": []}
+    return {"op": "model", "name": name, "versions": _versions(named[0] if named else "", registry)}
+
+
+def engine_entry(model: str, registry: Registry) -> dict[str, Any]:
+    """The same for the engine, which finds the models of ensembles' steps by their identities."""
+    versions = _versions(model, registry)
+    return {"op": "model", "name": model, "shown": name_of(model), "versions": versions}
+
+
+def _versions(model: str, registry: Registry) -> list[dict[str, Any]]:
+    every = registry.versions(model).values()
+    return [_version_entry(version) for version in every if version.version > 0]
 
 
 def _version_entry(version: ModelVersion) -> dict[str, Any]:
@@ -129,19 +141,22 @@ def engine_settings(
     return settings
 
 
-def ensemble_plan(config: ModelConfig) -> dict[str, Any]:
-    """What the engine needs of an ensemble: its tensors, and its steps with tensors by index."""
+def ensemble_plan(config: ModelConfig, model: str, models: Mapping[str, str]) -> dict[str, Any]:
+    """What the engine needs of an ensemble: its tensors, and its steps with tensors by index.
+    `model` is its identity, `models` those of its steps by the names in the config.
+    """
     steps = config.ensemble_scheduling.step
     names = [tensor.name for tensor in config.input]
     for step in steps:
         names += [*step.input_map.values(), *step.output_map.values()]
     tensors = {name: index for index, name in enumerate(dict.fromkeys(names))}
     return {
+        "name": model,
         "tensors": list(tensors),
         "max_inflight_requests": config.ensemble_scheduling.max_inflight_requests,
         "steps": [
             {
-                "model": step.model_name,
+                "model": models[step.model_name],
                 "version": step.model_version,
                 "inputs": {name: tensors[tensor] for name, tensor in step.input_map.items()},
                 "outputs": {name: tensors[tensor] for name, tensor in step.output_map.items()},

@@ -67,7 +67,7 @@ class Dependents:
     def check(self, source: ModelSource) -> None:
         """Raises InvalidArgumentError where an ensemble does not fit now."""
         if is_ensemble(source):
-            fit(source.config.message, self._registry, self._failures)
+            fit(source.config.message, source.steps, self._registry, self._failures)
 
     async def refit(self, name: str) -> list[int]:
         """The model serves with new versions. Who needs it, and does not fit any more, is out of

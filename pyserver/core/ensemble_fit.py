@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,11 +23,7 @@ def is_ensemble(source: ModelSource) -> bool:
 
 def step_models(source: ModelSource) -> list[str]:
     """The models that the source's steps name, each once; none if it is no ensemble."""
-    return list(dict.fromkeys(_names(source.config.message))) if is_ensemble(source) else []
-
-
-def _names(config: ModelConfig) -> Iterator[str]:
-    return (step.model_name for step in config.ensemble_scheduling.step)
+    return list(dict.fromkeys(source.steps.values())) if is_ensemble(source) else []
 
 
 async def refuse_circle(
@@ -70,16 +66,18 @@ class Fit:
                     output["labels"] = made["labels"]
 
 
-def fit(config: ModelConfig, registry: Registry, failures: Mapping[str, str]) -> Fit:
-    """`failures` says why models could not be loaded; raises InvalidArgumentError with Triton's
-    texts where the ensemble does not fit.
+def fit(
+    config: ModelConfig, steps: Mapping[str, str], registry: Registry, failures: Mapping[str, str]
+) -> Fit:
+    """`steps` are the models by the names in the config; `failures` says why models could not be
+    loaded. Raises InvalidArgumentError with Triton's texts where the ensemble does not fit.
     """
     from pyserver.config.validate_ensemble import check_composing_models
 
     missing = [
         name
-        for name in dict.fromkeys(_names(config))
-        if not registry.versions(name) and name not in failures
+        for name, model in steps.items()
+        if not registry.versions(model) and model not in failures
     ]
     if missing:
         raise InvalidArgumentError(
@@ -89,11 +87,12 @@ def fit(config: ModelConfig, registry: Registry, failures: Mapping[str, str]) ->
     models: dict[str, Loaded] = {}
     for step in config.ensemble_scheduling.step:
         name, version = step.model_name, step.model_version
-        ready = [one for one in registry.ready_versions(name) if version in (-1, one.version)]
+        model = steps[name]
+        ready = [one for one in registry.ready_versions(model) if version in (-1, one.version)]
         if not ready or ready[-1].loaded is None:
             raise InvalidArgumentError(
                 f"ensemble '{config.name}' depends on '{name}'"
-                f" {_what_is_wrong(name, version, registry, failures)}"
+                f" {_what_is_wrong(model, version, registry, failures)}"
             )
         models[name] = ready[-1].loaded
     decoupled = check_composing_models(config, {name: one.config for name, one in models.items()})
@@ -112,21 +111,23 @@ def _what_is_wrong(name: str, version: int, registry: Registry, failures: Mappin
     return text
 
 
-def models_with_processes(config: ModelConfig, registry: Registry) -> frozenset[str]:
-    """All that the ensemble's requests come to, through ensembles among its steps too."""
+def models_with_processes(steps: Iterable[str], registry: Registry) -> frozenset[str]:
+    """All that the requests of an ensemble of these models come to, through ensembles among them
+    too.
+    """
     found: set[str] = set()
     seen: set[str] = set()
-    pending = [config]
+    pending = list(steps)
     while pending:
-        for name in _names(pending.pop()):
-            if name in seen:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for version in registry.ready_versions(name):
+            if version.loaded is None:
                 continue
-            seen.add(name)
-            for version in registry.ready_versions(name):
-                if version.loaded is None:
-                    continue
-                if version.loaded.config.platform == PLATFORM:
-                    pending.append(version.loaded.config)
-                else:
-                    found.add(name)
+            if version.loaded.config.platform == PLATFORM:
+                pending += version.loaded.steps.values()
+            else:
+                found.add(name)
     return frozenset(found)

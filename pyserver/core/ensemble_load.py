@@ -80,11 +80,15 @@ class EnsembleLoad:
         config = finish(
             self._source.config.message, gpu_count=self._gpu_count, model_dir=self._source.folder
         )
-        found = fit(config, self._registry, self._failures)
+        steps = self._source.steps
+        found = fit(config, steps, self._registry, self._failures)
         config.model_transaction_policy.decoupled = found.decoupled
         spec = model_spec(config, self._source.folder, self._cache_seed)
         found.inherit_labels(spec, config)
-        settings = engine_settings(config, self._version) | {"ensemble": ensemble_plan(config)}
-        await self._served.start(settings, models_with_processes(config, self._registry))
+        settings = engine_settings(config, self._version) | {
+            "ensemble": ensemble_plan(config, self._source.name, steps)
+        }
+        members = models_with_processes(steps.values(), self._registry)
+        await self._served.start(settings, members)
         log.info("loaded ensemble '%s' version %d", self._source.name, self._version)
-        return self._served, Loaded(self._served.handle, config, spec)
+        return self._served, Loaded(self._served.handle, config, spec, steps)

@@ -127,7 +127,7 @@ class InstanceCalls:
             return False
         try:
             found = self._registry.find(str(message["model"]), version)
-        except (NotFoundError, UnavailableError):
+        except (NotFoundError, UnavailableError, InvalidArgumentError):
             return False
         return found.loaded is not None and await self._loader.running.is_ready(found.loaded.handle)
 

@@ -11,12 +11,12 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 from pyserver.core.dependents import Dependents
+from pyserver.core.endings import Endings, Leaving
 from pyserver.core.ensemble_fit import is_ensemble, refuse_circle, step_models
 from pyserver.core.ensemble_load import EnsembleLoad
 from pyserver.core.load_order import LoadOrder
@@ -24,15 +24,13 @@ from pyserver.core.model_source import LoadFailed, ModelSource, ModelSources, No
 from pyserver.core.running_versions import RunningVersions, Served
 from pyserver.core.version_load import LoadContext, VersionLoad
 from pyserver.errors import InternalError, ServerError
+from pyserver.repository.identity import name_of
 from pyserver.repository.lifecycle import Loaded, ModelVersion, State
 from pyserver.repository.override import LoadOverride
 from pyserver.repository.registry import Registry
 from pyserver.repository.scan import check_model_name
 
 log = logging.getLogger(__name__)
-
-# What is to be ended, and the version that is told then, if it is being unloaded.
-Leaving = tuple[Served, ModelVersion | None]
 
 
 class ModelLoader:
@@ -62,7 +60,7 @@ class ModelLoader:
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
         self._order = LoadOrder()
         self._handles = itertools.count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._endings = Endings(self.running, settle, context.environment.calls.metrics)
         # Models whose folder or config is no good, and why.
         self.poll_failures: dict[str, str] = {}
         # Models whose last load failed later than that: Triton's reason.
@@ -81,18 +79,31 @@ class ModelLoader:
     async def load(
         self, name: str, override: LoadOverride | None = None, *, waiter: str = ""
     ) -> None:
-        """Loads or reloads; returns when the new versions serve, or raises with Triton's texts.
+        """Loads or reloads every model of that name, or of that identity; returns when the new
+        versions serve, or raises with Triton's texts.
 
         `waiter`: the model whose own load waits for this one.
         """
-        with self._order.waiting(waiter, name) if waiter else nullcontext():
-            await self._load(name, override, nested=bool(waiter))
-        self._asked_for.add(name)
+        models: list[str] = []
+        if self._context.settings.model_namespacing:
+            models = (await asyncio.to_thread(self._sources.scan)).named(name)
+        if models != [name] or name_of(name) == name:
+            check_model_name(name)
+        loads = [self._load_one(model, override, waiter) for model in models or [name]]
+        if len(loads) == 1:
+            return await loads[0]
+        for result in await asyncio.gather(*loads, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _load_one(self, model: str, override: LoadOverride | None, waiter: str) -> None:
+        with self._order.waiting(waiter, model) if waiter else nullcontext():
+            await self._load(model, override, nested=bool(waiter))
+        self._asked_for.add(model)
 
     async def _load(
         self, name: str, override: LoadOverride | None = None, *, nested: bool = False
     ) -> None:
-        check_model_name(name)
         async with self._locks[name]:
             self.poll_failures.pop(name, None)
             self.load_failures.pop(name, None)
@@ -157,6 +168,10 @@ class ModelLoader:
         Ensembles that need it wait until it is loaded again. `dependents`: the models of its steps
         go too, as far as they came with it alone.
         """
+        for model in self._registry.named(name) or [name]:
+            await self._unload_one(model, dependents=dependents)
+
+    async def _unload_one(self, name: str, *, dependents: bool) -> None:
         source = self._in_use.get(name)
         await self._unload(name)
         for step in step_models(source) if source is not None and dependents else ():
@@ -167,9 +182,9 @@ class ModelLoader:
         async with self._locks[name]:
             self._asked_for.discard(name)
             for dependent in self._dependents.of(name):
-                await self._end_all(self._registry.ready_versions(dependent))
+                await self._endings.unload_all(self._registry.ready_versions(dependent))
             for version in self._registry.ready_versions(name):
-                self._unload_version(version)
+                self._endings.unload(version)
             for version in self._registry.versions(name).values():
                 if self._waits(version):
                     version.begin_load()
@@ -177,7 +192,7 @@ class ModelLoader:
             self.load_failures.pop(name, None)
             self._forget_source(name)
             # One that came back meanwhile, because of another of its models.
-            self._end_in_order(self._leaving(self._dependents.recheck(name)))
+            self._endings.end_in_order(self._endings.leaving(self._dependents.recheck(name)))
             self._remember(self._dependents.lasting())
             await self._settle()
 
@@ -191,16 +206,16 @@ class ModelLoader:
         for source in list(self._in_use.values()):
             if is_ensemble(source):  # while their steps can still run
                 for name in (*self._dependents.of(source.name), source.name):
-                    await self._end_all(self._registry.ready_versions(name))
+                    await self._endings.unload_all(self._registry.ready_versions(name))
         for version in list(self._registry):
-            self._unload_version(version)
+            self._endings.unload(version)
         for name in list(self._in_use):
             self._forget_source(name)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._endings.all_over()
 
     def is_needed(self, name: str) -> bool:
         """Whether ensembles are composed of it."""
-        return bool(self._dependents.of(name))
+        return any(self._dependents.of(model) for model in self._registry.named(name))
 
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for all instances."""
@@ -239,7 +254,7 @@ class ModelLoader:
                 failures = dict.fromkeys(versions, error)
         if failures:
             for _, served, _ in loaded:
-                self._start(self._end(served))
+                self._endings.start(self._endings.end(served))
             await self._fail(source, versions, failures)
         await self._switch_to(source, loaded)
         log.info("successfully loaded '%s'", source.name)
@@ -312,7 +327,7 @@ class ModelLoader:
                 version.fail(reason)
             text += f"version {version.version} is at UNAVAILABLE state: {reason};"
         source.discard()
-        self._forget_metrics(source.name)
+        self._endings.forget_metrics(source.name)
         await self._settle()
         for error in failures.values():
             if not isinstance(error, ServerError):
@@ -330,7 +345,7 @@ class ModelLoader:
                 leaving.append((self.running[before.handle], None))
         for version in self._registry.ready_versions(source.name):
             if version.version not in new:
-                leaving += self._begin_unload(version)
+                leaving += self._endings.begin_unload(version)
         in_use = self._in_use.get(source.name)
         self._in_use[source.name] = source
         self._remember(self._dependents.lasting())
@@ -339,63 +354,11 @@ class ModelLoader:
             ensembles = await self._dependents.refit(source.name)
         finally:
             # A request that an ensemble has begun with the old versions ends with them.
-            self._end_in_order([*self._leaving(ensembles), *leaving])
-            self._discard_later(in_use)
+            self._endings.end_in_order([*self._endings.leaving(ensembles), *leaving])
+            self._endings.discard_later(in_use)
 
     def _forget_source(self, name: str) -> None:
-        self._discard_later(self._in_use.pop(name, None))
-
-    def _discard_later(self, source: ModelSource | None) -> None:
-        if source is not None and source.temporary:
-            # Whatever is being drained may still read its files.
-            self._start(self._discard_after(list(self._tasks), source))
-
-    async def _discard_after(self, ending: list[asyncio.Task[None]], source: ModelSource) -> None:
-        await asyncio.gather(*ending, return_exceptions=True)
-        source.discard()
-
-    def _begin_unload(self, version: ModelVersion) -> list[Leaving]:
-        leaving = version.begin_unload()
-        if leaving is None:
-            return []
-        log.info("unloading: %s:%d", version.name, version.version)
-        return [(self.running[leaving.handle], version)]
-
-    def _unload_version(self, version: ModelVersion) -> list[asyncio.Task[None]]:
-        return [self._start(self._end(*leaving)) for leaving in self._begin_unload(version)]
-
-    async def _end_all(self, versions: list[ModelVersion]) -> None:
-        ending = [task for version in versions for task in self._unload_version(version)]
-        await asyncio.gather(*ending)
-
-    def _leaving(self, handles: list[int]) -> list[Leaving]:
-        return [(self.running[handle], None) for handle in handles]
-
-    def _end_in_order(self, leaving: list[Leaving]) -> None:
-        async def end_each() -> None:
-            for served, version in leaving:
-                await self._end(served, version)
-
-        if leaving:
-            self._start(end_each())
-
-    async def _end(self, served: Served, version: ModelVersion | None = None) -> None:
-        """Drains and ends what served; `version` is told if it is being unloaded."""
-        # Frontends send nothing more to it once they have taken in the new state; what they had
-        # taken by then is in their rings one turn of their loops later, which the second time
-        # tells.
-        await self._settle()
-        await self._settle()
-        await served.stop()
-        self.running.pop(served.handle, None)
-        self._forget_metrics(served.name)
-        if version is not None:
-            version.finish_unload(served.handle)
-            log.info("successfully unloaded '%s' version %d", version.name, version.version)
-
-    def _forget_metrics(self, name: str) -> None:
-        if not self.running.has_model(name):
-            self._context.environment.calls.metrics.forget(name)
+        self._endings.discard_later(self._in_use.pop(name, None))
 
     def _broken(self, version: ModelVersion, handle: int, reason: str) -> None:
         """Its processes die again and again: out of service, with the reason."""
@@ -405,19 +368,10 @@ class ModelLoader:
         if version.loaded is not None and version.loaded.handle == handle:
             version.fail(f"Unavailable: {reason}")
             self.load_failures.pop(version.name, None)
-        self._start(self._end(served))  # which answers what ensembles have in its queue
-        self._end_in_order(self._leaving(self._dependents.recheck(version.name)))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("ending a model version failed", exc_info=task.exception())
+        self._endings.start(
+            self._endings.end(served)
+        )  # which answers what ensembles have in its queue
+        self._endings.end_in_order(self._endings.leaving(self._dependents.recheck(version.name)))
 
 
 def _reason(error: BaseException) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.repository.identity import beside, name_of
 from pyserver.repository.override import LoadOverride, remove_override, write_override
 from pyserver.repository.registry import DUPLICATED
 from pyserver.repository.scan import Scan, fingerprint, scan
@@ -24,13 +26,16 @@ _NO_VERSION: Final = "at least one version must be available"
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a load starts from. `stamp` is equal for two sources that would load the same."""
+    """What a load starts from; `name` is the model's identity. `stamp` is equal for two sources
+    that would load the same. `steps` are the models of an ensemble's steps, by their names there.
+    """
 
     name: str
     folder: Path
     config: LoadedConfig
     stamp: tuple[str, str, str]
     temporary: bool = False
+    steps: Mapping[str, str] = field(default_factory=dict)
 
     def discard(self) -> None:
         """Removes the folder if it was made for this load alone."""
@@ -49,7 +54,7 @@ class ModelSources:
     def scan(self) -> Scan:
         """Raises InvalidArgumentError when a repository cannot be read."""
         try:
-            return scan(self._repositories)
+            return scan(self._repositories, namespacing=self._settings.model_namespacing)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InvalidArgumentError(
@@ -79,7 +84,11 @@ class ModelSources:
         config = self._load_config(name, entry.path, override)
         text = override.config if override else ""
         return ModelSource(
-            name, entry.path, config, (str(entry.path), fingerprint(entry.path), text)
+            name,
+            entry.path,
+            config,
+            (str(entry.path), fingerprint(entry.path), text),
+            steps=_steps(name, config, found),
         )
 
     def _open_files(self, name: str, override: LoadOverride) -> ModelSource:
@@ -93,7 +102,14 @@ class ModelSources:
         except BaseException:
             remove_override(folder)
             raise
-        return ModelSource(name, folder, config, (str(folder), "", override.config), temporary=True)
+        return ModelSource(
+            name,
+            folder,
+            config,
+            (str(folder), "", override.config),
+            temporary=True,
+            steps=_steps(name, config, self.scan()),
+        )
 
     def _load_config(self, name: str, folder: Path, override: LoadOverride | None) -> LoadedConfig:
         # protobuf takes a while to import; a server without models never needs it.
@@ -107,7 +123,7 @@ class ModelSources:
                 raise InvalidArgumentError(f"Invalid config override: {error}") from error
         try:
             return load_config(
-                name,
+                name_of(name),
                 folder,
                 config_name=self._settings.model_config_name or None,
                 gpu_count=self._gpu_count,
@@ -119,6 +135,11 @@ class ModelSources:
             if str(error).startswith(_NO_VERSION):
                 raise NoVersion(name, str(error)) from error
             raise PollFailed(name, str(error)) from error
+
+
+def _steps(name: str, config: LoadedConfig, found: Scan) -> dict[str, str]:
+    steps = config.message.ensemble_scheduling.step
+    return {step.model_name: beside(name, step.model_name, found.models) for step in steps}
 
 
 class PollFailed(InternalError):

@@ -20,12 +20,12 @@ from typing import Any, Protocol
 from pyserver.cache_settings import CacheSettings, cache_settings
 from pyserver.control.channel import Message
 from pyserver.core.callers import Callers
-from pyserver.core.catalog import catalog_entry
+from pyserver.core.catalog import catalog_entry, engine_entry
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.frontends import Frontends
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.model_loader import ModelLoader
-from pyserver.core.model_source import ModelSources
+from pyserver.core.model_source import ModelSources, PollFailed
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.repository_watch import RepositoryWatch
@@ -35,6 +35,7 @@ from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.core.watchdog import Watchdog
 from pyserver.errors import ServerError
 from pyserver.observe.memory import resident_byte_size
+from pyserver.repository.identity import name_of
 from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 from pyserver.settings import Settings
@@ -165,11 +166,10 @@ class Core:
         for name, result in zip(names, results, strict=True):
             if isinstance(result, BaseException) and not isinstance(result, ServerError):
                 log.error("failed to load '%s'", name, exc_info=result)
+        self.registry.expect_all()
         failed = bool(duplicates) or any(isinstance(one, BaseException) for one in results)
         if failed and self.settings.exit_on_error and self._predecessor is None:
-            self.link.send(
-                {"op": "fatal", "message": "creating server: Internal - failed to load all models"}
-            )
+            self.link.send({"op": "fatal", "message": self._why_no_server(results)})
             return
         self._started = True
         self.spawn_task(Watchdog(self.engine, self.loader.running).run())
@@ -178,6 +178,16 @@ class Core:
         if self._watch is not None:
             self.spawn_task(self._watch.run())
         self.link.send({"op": "ready", "summary": self.summary(sorted(duplicates))})
+
+    def _why_no_server(self, results: list[BaseException | None]) -> str:
+        """Triton's texts: of models that --load-model names, the first one's own."""
+        if self.settings.model_control_mode == "explicit" and "*" not in self.settings.load_model:
+            for result in results:
+                if isinstance(result, PollFailed):
+                    break
+                if isinstance(result, ServerError):
+                    return f"creating server: {result.code_name} - {result}"
+        return "creating server: Internal - failed to load all models"
 
     def _names_to_load(self, in_repository: list[str]) -> list[str]:
         if self.settings.model_control_mode != "explicit":
@@ -325,11 +335,11 @@ class Core:
             raise
         await serve(connection)
 
-    def is_ready(self) -> bool:
-        """The server's readiness as --strict-readiness defines it."""
+    def reason_not_ready(self) -> str:
+        """Empty when the server is ready, as --strict-readiness defines it."""
         if not self._started or self.exiting:
-            return False
-        return not self.settings.strict_readiness or self.registry.all_ready()
+            return "the server is exiting" if self.exiting else "the server is starting"
+        return self.registry.reason_not_ready() if self.settings.strict_readiness else ""
 
     # --- the catalog ---
 
@@ -347,24 +357,23 @@ class Core:
         self._dirty.add(name)
 
     def _announce(self) -> None:
-        for name in sorted(self._dirty):
-            entry = catalog_entry(name, self.registry.versions(name).values())
-            self.engine.announce(json.dumps(entry))
+        for model in sorted(self._dirty):
+            self.engine.announce(json.dumps(engine_entry(model, self.registry)))
+        for name in sorted({name_of(model) for model in self._dirty}):
+            entry = catalog_entry(name, self.registry)
             self.frontends.announce(entry)
             self.callers.announce(entry)
         self._dirty.clear()
         self._announce_health()
 
     def _announce_health(self) -> None:
-        self.frontends.set_health(ready=self.is_ready(), live=not self.exiting)
+        self.frontends.set_health(ready=not self.reason_not_ready(), live=not self.exiting)
         if self._grpc is not None:
             self._grpc.notice_health()
 
     def _catalog(self) -> list[Message]:
-        return [
-            catalog_entry(name, self.registry.versions(name).values())
-            for name in self.registry.names()
-        ]
+        names = {name_of(model) for model in self.registry.names()}
+        return [catalog_entry(name, self.registry) for name in sorted(names)]
 
     # --- the rest ---
 

@@ -11,7 +11,7 @@ Single-threaded: everything happens on the control plane's event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,18 +45,22 @@ class Loaded:
     """What stands behind a READY version.
 
     `handle` is the engine's number of it, never reused; `config` the completed configuration;
-    `spec` what frontends need to know in order to check requests.
+    `spec` what frontends need to know in order to check requests; `steps` the models of an
+    ensemble's steps, by the names that its config has for them.
     """
 
     handle: int
     config: ModelConfig
     spec: Mapping[str, Any]
+    steps: Mapping[str, str] = field(default_factory=dict)
 
 
 class ModelVersion:
-    """One version of one model. `on_change` hears of every change of state or content."""
+    """One version of one model, `name` being its identity. `on_change` hears of every change of
+    state or content.
+    """
 
-    __slots__ = ("_loaded", "_on_change", "_reason", "_state", "name", "version")
+    __slots__ = ("_loaded", "_on_change", "_reason", "_state", "due", "name", "version")
 
     def __init__(
         self, name: str, version: int, on_change: Callable[[ModelVersion], None] | None = None
@@ -67,6 +71,8 @@ class ModelVersion:
         self._reason = ""
         self._loaded: Loaded | None = None
         self._on_change = on_change
+        # Whether the server is not ready without it: it served, or is to serve from the start.
+        self.due = False
 
     @property
     def state(self) -> State:
@@ -82,6 +88,11 @@ class ModelVersion:
         """What serves requests now (READY), or serves its last ones (UNLOADING)."""
         return self._loaded
 
+    def described(self) -> str:
+        """Name, version and state, for people."""
+        text = f"model '{self.name}' version {self.version} is {self._state}"
+        return f"{text}: {self._reason}" if self._reason else text
+
     def begin_load(self) -> None:
         """A first or new attempt to load. A READY version stays READY until its successor is."""
         if self._state is not State.READY:
@@ -90,6 +101,7 @@ class ModelVersion:
     def become_ready(self, loaded: Loaded) -> Loaded | None:
         """Serves with `loaded` from now on; returns what served until now."""
         before = self._loaded
+        self.due = True
         self._move(State.READY, loaded=loaded)
         return before
 
@@ -100,6 +112,7 @@ class ModelVersion:
         if self._state is not State.READY:
             return None
         before = self._loaded
+        self.due = False
         self._move(State.UNLOADING, loaded=before)
         return before
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyserver.errors import NotFoundError, UnavailableError
+from pyserver.repository.identity import ambiguous, name_of
 from pyserver.repository.lifecycle import UNLOADED, ModelVersion, State
 
 DUPLICATED: Final = "model appears in two or more repositories"
@@ -27,13 +28,15 @@ class IndexEntry:
 
 
 class Registry:
-    """Models and their versions. Single-threaded, like everything in the control plane.
+    """Models by identity, and their versions. Single-threaded, like everything in the control
+    plane.
 
     `on_change(name)` hears of every change of a model: a new model, a version's state.
     """
 
     def __init__(self, on_change: Callable[[str], None] | None = None) -> None:
         self._models: dict[str, dict[int, ModelVersion]] = {}
+        self._empty: set[str] = set()  # expected, and without a version
         self._on_change = on_change or (lambda name: None)
 
     def know(self, name: str) -> None:
@@ -56,8 +59,36 @@ class Registry:
         """The versions ever touched of a model, by number; empty for an unknown model."""
         return dict(sorted(self._models.get(name, {}).items()))
 
+    def expect_all(self) -> None:
+        """Whatever is known now is to serve: the server is not ready without it."""
+        self._empty = {model for model, versions in self._models.items() if not versions}
+        for version in self:
+            version.due = True
+
     def names(self) -> list[str]:
         return sorted(self._models)
+
+    def named(self, name: str) -> list[str]:
+        """The identities of the models that clients call so, or the one that is this."""
+        if name in self._models:
+            return [name]
+        return sorted(model for model in self._models if name_of(model) == name)
+
+    def namesakes(self, name: str) -> list[str]:
+        """Those that a client can mean by the name: unloaded ones only where there is no other."""
+        found = self.named(name)
+        return [one for one in found if not self._is_unloaded(one)] or found[:1]
+
+    def _is_unloaded(self, model: str) -> bool:
+        versions = self._models[model].values()
+        return bool(versions) and all(one.reason == UNLOADED for one in versions)
+
+    def meant(self, name: str) -> str:
+        """The model that a client means. Raises InvalidArgumentError where it can be several."""
+        found = self.namesakes(name)
+        if len(found) > 1:
+            raise ambiguous(name, len(found))
+        return found[0] if found else name
 
     def __iter__(self) -> Iterator[ModelVersion]:
         for name in sorted(self._models):
@@ -66,9 +97,10 @@ class Registry:
     def find(self, name: str, number: int = -1) -> ModelVersion:
         """The READY version that a request means; -1 is the newest READY one.
 
-        Raises NotFoundError or UnavailableError with the texts that Triton's clients know.
+        Raises NotFoundError, UnavailableError or InvalidArgumentError (for a name of several
+        models) with the texts that Triton's clients know.
         """
-        versions = self._models.get(name)
+        versions = self._models.get(self.meant(name))
         if versions is None:
             raise NotFoundError(f"{_UNKNOWN}'{name}' is not found")
         if number == -1:
@@ -86,27 +118,33 @@ class Registry:
     def ready_versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.versions(name).values() if v.state is State.READY]
 
-    def all_ready(self) -> bool:
-        """Whether every version that should be available is; unloaded ones should not."""
-        return all(
-            version.state is State.READY
-            or (version.state is State.UNAVAILABLE and version.reason == UNLOADED)
-            for version in self
-        )
+    def reason_not_ready(self) -> str:
+        """Which version is not available that should be; empty when all are. Unloaded ones should
+        not, nor those that have yet to serve for the first time: a load of one more model does not
+        make a server unready.
+        """
+        for model in sorted(self._empty):
+            if not self._models[model]:
+                return f"model '{model}' has no version that its policy serves"
+        for version in self:
+            if version.due and version.state is not State.READY and version.reason != UNLOADED:
+                return version.described()
+        return ""
 
     def index(
         self, in_repository: set[str], duplicates: frozenset[str], *, ready_only: bool
     ) -> list[IndexEntry]:
         """Sorted by name, then version.
 
-        `in_repository` are the names that lie in the repositories now: a model of these that was
-        never loaded has a line with its name only. A model that is gone from there is listed while
-        a version of it is still in use.
+        `in_repository` are the identities that lie in the repositories now: a model of these that
+        was never loaded has a line with its name only. A model that is gone from there is listed
+        while a version of it is still in use.
         """
         lines: list[IndexEntry] = []
-        for name in sorted(in_repository | set(self._models) | duplicates):
-            versions = self.versions(name)
-            if name in duplicates and not any(v.state is State.READY for v in versions.values()):
+        every = in_repository | set(self._models) | duplicates
+        for name, model in sorted((name_of(model), model) for model in every):
+            versions = self.versions(model)
+            if model in duplicates and not any(v.state is State.READY for v in versions.values()):
                 lines.append(IndexEntry(name, None, State.UNAVAILABLE, DUPLICATED))
                 continue
             shown = [
@@ -114,7 +152,9 @@ class Registry:
                 for v in versions.values()
                 if not ready_only or v.state is State.READY
             ]
-            if name not in self._models and not ready_only:
+            if model not in self._models and not ready_only:
                 shown = [IndexEntry(name)]
-            lines += shown
+            used = any(v.state is not State.UNAVAILABLE for v in versions.values())
+            if used or model in in_repository:
+                lines += shown
         return lines

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyserver.errors import InvalidArgumentError
+from pyserver.repository.identity import identity
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model's folder in a repository."""
+    """A model's folder in a repository. `name` is what clients call it."""
 
     name: str
     path: Path
@@ -27,13 +28,21 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One look at all repositories. A name in `duplicates` is in none of `models`."""
+    """One look at all repositories: models by their identities. What is in `duplicates` is in none
+    of `models`.
+    """
 
     models: dict[str, ModelEntry]
     duplicates: frozenset[str]
 
+    def named(self, name: str) -> list[str]:
+        """The models that clients call so; the one that is known so, if it is an identity."""
+        if name in self.models:
+            return [name]
+        return sorted(model for model, entry in self.models.items() if entry.name == name)
 
-def scan(repositories: Iterable[Path]) -> Scan:
+
+def scan(repositories: Iterable[Path], *, namespacing: bool = False) -> Scan:
     """Lists the models of all repositories. OSError when a repository cannot be read."""
     models: dict[str, ModelEntry] = {}
     duplicates: set[str] = set()
@@ -43,11 +52,12 @@ def scan(repositories: Iterable[Path]) -> Scan:
                 entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
             )
         for name in names:
-            if name in models or name in duplicates:
-                models.pop(name, None)
-                duplicates.add(name)
+            model = identity(repository, name, namespacing=namespacing)
+            if model in models or model in duplicates:
+                models.pop(model, None)
+                duplicates.add(model)
             else:
-                models[name] = ModelEntry(name, repository / name, repository)
+                models[model] = ModelEntry(name, repository / name, repository)
     return Scan(models, frozenset(duplicates))
 
 

@@ -46,8 +46,8 @@ class FakeServer:
     exiting = False
     ready = True
 
-    def is_ready(self) -> bool:
-        return self.ready
+    def reason_not_ready(self) -> str:
+        return "" if self.ready else "model 'broken' version 1 is UNAVAILABLE: Internal: no"
 
 
 class FakeLoader:

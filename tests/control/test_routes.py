@@ -262,7 +262,7 @@ async def test_the_index_names_what_there_is() -> None:
         ),
         (
             "m/load",
-            {"parameters": {"other": 1}},
+            {"parameters": {"other": "1"}},
             (500, "unexpected error on creating Triton parameter"),
         ),
         (
@@ -270,7 +270,12 @@ async def test_the_index_names_what_there_is() -> None:
             {"parameters": {"config": 1}},
             (500, "attempt to access JSON non-string as string"),
         ),
-        ("m/load", {"parameters": []}, (500, "attempt to access JSON non-object as object")),
+        (
+            "m/load",
+            {"parameters": {"other": 1}},
+            (500, "attempt to access JSON non-string as string"),
+        ),
+        ("m/load", {"parameters": []}, (500, "attempt to get members for non-object")),
         ("m/load", b"[]", (500, "attempt to access JSON non-object as object")),
         (
             "bad/load",
@@ -303,12 +308,38 @@ async def test_load_and_unload(action: str, body: Any, wanted: Any) -> None:
 
 async def test_health_tells_the_truth() -> None:
     bench = Bench()
+    as_json = {"accept": "text/html, application/json;q=0.9"}
+    assert text_of(await bench.ask("GET", "/v2/health/ready", b"", as_json)) == {"ready": True}
     bench.server.ready = False
     assert (await bench.ask("GET", "/v2/health/ready")) == HttpAnswer(400)
+    assert (await bench.ask("GET", "/v2/health/ready", b"", {"accept": "*/*"})) == HttpAnswer(400)
+    answer = await bench.ask("GET", "/v2/health/ready", b"", as_json)
+    reason = "model 'broken' version 1 is UNAVAILABLE: Internal: no"
+    assert (answer.status, text_of(answer)) == (400, {"ready": False, "reason": reason})
     bench.server.exiting = True
     for path in ("/v2/health/ready", "/v2/health/live"):
         answer = await bench.ask("GET", path)
         assert (answer.status, text_of(answer)) == (503, "Server exiting")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("m", ""),
+        ("m/versions/4", "model 'm' version 4 is LOADING"),
+        ("m/versions/9", f"{UNKNOWN}'m' version 9 is not found"),
+        ("broken", "model 'broken' version 1 is UNAVAILABLE: Internal: no"),
+        ("none", f"{UNKNOWN}'none' is not found"),
+    ],
+)
+async def test_a_model_says_why_it_is_not_ready_to_who_asks_for_json(
+    path: str, reason: str
+) -> None:
+    answer = await Bench().ask(
+        "GET", f"/v2/models/{path}/ready", b"", {"accept": "application/json"}
+    )
+    wanted = {"ready": False, "reason": reason} if reason else {"ready": True}
+    assert (answer.status, text_of(answer)) == (400 if reason else 200, wanted)
 
 
 @pytest.mark.parametrize(

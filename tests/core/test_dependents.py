@@ -136,10 +136,10 @@ async def test_a_waiting_ensemble_can_be_unloaded(bench: Make, tmp_path: Path) -
     made = await started(bench, tmp_path, "inner")
     rewrite(tmp_path, "a", "TYPE_FP32", "TYPE_INT32")
     await made.core.loader.load("a")
-    assert not made.core.registry.all_ready()
+    assert made.core.registry.reason_not_ready()
     await made.core.loader.unload("inner")
     assert reason(made, "inner") == "unloaded"
-    assert made.core.registry.all_ready()
+    assert not made.core.registry.reason_not_ready()
     rewrite(tmp_path, "a", "TYPE_INT32", "TYPE_FP32")
     await made.core.loader.load("a")
     assert states(made, "inner") == ["UNAVAILABLE"]
@@ -190,7 +190,7 @@ async def test_a_step_that_is_given_up_takes_the_ensemble_out(bench: Make, tmp_p
         " 30 s; the last time it was killed by signal 11 (SIGSEGV);"
     )
     await eventually(lambda: list(made.engine.models) == [handle(made, "b")])
-    assert not made.core.registry.all_ready()
+    assert made.core.registry.reason_not_ready()
     made.supervisor.behaviours["a"] = Behaviour()
     await made.core.loader.load("a")
     assert states(made, *_ALL) == ["READY"] * 4
@@ -320,7 +320,7 @@ async def test_an_ensemble_that_misses_an_unloaded_step_stays_unloaded(
     rewrite(tmp_path, "b", "", "")
     await made.core.loader.load("b")
     await eventually(lambda: reason(made, "outer") == reason(made, "inner") == "unloaded")
-    assert made.core.registry.all_ready()
+    assert not made.core.registry.reason_not_ready()
 
 
 class Gate:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pyserver.config.model_config_pb2 import ModelConfig
-from pyserver.errors import NotFoundError, ServerError, UnavailableError
+from pyserver.errors import InvalidArgumentError, NotFoundError, ServerError, UnavailableError
 from pyserver.repository.lifecycle import Loaded, ModelVersion, State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 
@@ -183,14 +183,53 @@ def test_a_model_without_versions_is_known_but_not_listed() -> None:
 
 def test_readiness_ignores_what_was_unloaded() -> None:
     registry = Registry()
-    assert registry.all_ready()
+    assert not registry.reason_not_ready()
     one, two = registry.version("m", 1), registry.version("m", 2)
     one.begin_load()
-    assert not registry.all_ready()
+    one.due = True
+    assert registry.reason_not_ready() == "model 'm' version 1 is LOADING"
     one.become_ready(loaded(1))
     two.begin_load()
     two.abandon_load()
-    assert registry.all_ready()
+    assert not registry.reason_not_ready()
     two.begin_load()
     two.fail("why")
-    assert not registry.all_ready()
+    assert not registry.reason_not_ready()  # one more model, which never served
+    one.fail("because")
+    assert registry.reason_not_ready() == "model 'm' version 1 is UNAVAILABLE: because"
+
+
+def test_a_name_of_several_models_is_ambiguous_while_more_than_one_is_there() -> None:
+    registry = Registry()
+    one, two = registry.version("/one/m", 1), registry.version("/two/m", 1)
+    one.begin_load()
+    one.become_ready(loaded(1))
+    assert registry.named("m") == ["/one/m", "/two/m"]
+    text = "There are 2 identifiers of model 'm' in global map, model namespace must be provided"
+    with pytest.raises(InvalidArgumentError, match=text):
+        registry.find("m")
+    assert registry.find("/one/m") is one
+    two.begin_load()
+    two.abandon_load()
+    assert registry.find("m") is one
+    one.fail("why")
+    with pytest.raises(NotFoundError, match="'m' has no available versions"):
+        registry.find("m")
+    index = registry.index({"/one/m", "/two/m", "/two/x"}, frozenset(), ready_only=False)
+    assert [(line.name, line.version, line.reason) for line in index] == [
+        ("m", 1, "why"),
+        ("m", 1, "unloaded"),
+        ("x", None, ""),
+    ]
+
+
+def test_what_is_expected_makes_unready_until_it_serves() -> None:
+    registry = Registry()
+    registry.know("empty")
+    registry.version("failed", 1).fail("why")
+    registry.expect_all()
+    assert registry.reason_not_ready() == "model 'empty' has no version that its policy serves"
+    version = registry.version("empty", 1)
+    version.begin_load()
+    version.become_ready(loaded(1))
+    assert registry.reason_not_ready() == "model 'failed' version 1 is UNAVAILABLE: why"

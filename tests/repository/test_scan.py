@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pyserver.errors import InvalidArgumentError
+from pyserver.repository.identity import beside
 from pyserver.repository.scan import check_model_name, fingerprint, scan
 
 
@@ -27,6 +28,22 @@ def test_a_name_in_several_repositories_is_a_duplicate_and_no_model(tmp_path: Pa
     found = scan([tmp_path / "one", tmp_path / "two", tmp_path / "three"])
     assert set(found.models) == {"x", "y"}
     assert found.duplicates == {"m"}
+
+
+def test_with_namespacing_models_of_equal_name_are_different_ones(tmp_path: Path) -> None:
+    for where in ("one/m", "two/m", "two/y"):
+        (tmp_path / where).mkdir(parents=True)
+    found = scan([tmp_path / "one", tmp_path / "two"], namespacing=True)
+    one, two, y = (f"{tmp_path}/{where}" for where in ("one/m", "two/m", "two/y"))
+    assert list(found.models) == [one, two, y]
+    assert (found.models[two].name, found.duplicates) == ("m", frozenset())
+    assert found.named("m") == [one, two]
+    assert (found.named("y"), found.named(two), found.named("z")) == ([y], [two], [])
+    # Whom an ensemble means: beside it first, then the only one.
+    assert beside(f"{tmp_path}/two/e", "m", found.models) == two
+    assert beside(f"{tmp_path}/one/e", "y", found.models) == y
+    assert beside(f"{tmp_path}/three/e", "m", found.models) == "m"
+    assert beside("e", "m", ["m", "e"]) == "m"
 
 
 def test_the_same_repository_given_twice_counts_once(tmp_path: Path) -> None:

@@ -83,6 +83,19 @@ TEST_F(CatalogTest, WithoutAReadyVersionThereIsNone) {
   EXPECT_EQ(find("m", "1"), "Request for unknown model: 'm' version 1 is not found");
 }
 
+TEST_F(CatalogTest, ANameOfSeveralModelsIsAmbiguous) {
+  ASSERT_TRUE(catalog.apply(R"({"op":"model","name":"m","namesakes":2,"versions":[]})").ok());
+  EXPECT_EQ(find("m", "1"),
+            "There are 2 identifiers of model 'm' in global map, model namespace must be provided "
+            "to resolve ambiguity.");
+  EXPECT_EQ(code, base::Code::kInvalidArgument);
+  std::string one = entry(version(1, "READY"));
+  one.replace(one.find("\"name\":\"m\""), 10, R"("name":"/r/m","shown":"m")");
+  ASSERT_TRUE(catalog.apply(one).ok());
+  EXPECT_EQ(find("/r/m", ""), "version 1");
+  EXPECT_EQ(model->name, "m");
+}
+
 TEST_F(CatalogTest, AnEntryReplacesAndAHolderKeepsTheOldOne) {
   ASSERT_TRUE(catalog.apply(entry(version(1, "READY"))).ok());
   ASSERT_EQ(find("m", ""), "version 1");
