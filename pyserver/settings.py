@@ -199,6 +199,20 @@ class Settings:
         merged |= {key: value for name, key, value in self.backend_config if name == backend}
         return merged
 
+    def shared_array_byte_size(self) -> int:
+        """The most that constants shared by Python models may take, all together; ValueError where
+        the setting is no number.
+        """
+        given = self.backend_settings("python").get("shared-array-byte-size")
+        if given is None:
+            return usable_memory_byte_size() // 4
+        if not given.isdecimal():
+            raise ValueError(
+                "--backend-config=python,shared-array-byte-size is a number of bytes, not"
+                f" '{given}'"
+            )
+        return int(given)
+
     def rate_limits(self) -> list[tuple[str, int, int | None]] | None:
         """How much there is of each resource, and on which device; None without a rate limiter."""
         if self.rate_limit == "off":

@@ -235,6 +235,11 @@ bool ResponseSender::is_cancelled() const {
   return request_->cancelled();
 }
 
+bool ResponseSender::has_room() const {
+  context_->executor->poll();
+  return !request_->link()->crowded(*request_);
+}
+
 const std::vector<std::shared_ptr<Tensor>>& InferenceRequest::inputs() {
   if (inputs_.empty()) {
     inputs_.reserve(request_->inputs().size());
@@ -365,7 +370,9 @@ void bind_response(py::module_& module) {
   py::class_<ResponseSender, std::shared_ptr<ResponseSender>>(
       module, "InferenceResponseSender", "Sends responses of one request, from any thread.")
       .def("send", &ResponseSender::send, py::arg("response") = py::none(), py::arg("flags") = 0)
-      .def("is_cancelled", &ResponseSender::is_cancelled);
+      .def("is_cancelled", &ResponseSender::is_cancelled)
+      .def("has_room", &ResponseSender::has_room,
+           "Whether send() would go through at once; ours alone.");
 }
 
 }  // namespace

@@ -69,6 +69,8 @@ class ResponseSender {
       : request_(std::move(request)), context_(std::move(context)) {}
   void send(const std::shared_ptr<InferenceResponse>& response, uint32_t flags);
   bool is_cancelled() const;
+  // Whether send() would go through at once. False while the client has too much to read.
+  bool has_room() const;
 
  private:
   instance::RequestRef request_;

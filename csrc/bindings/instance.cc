@@ -132,6 +132,13 @@ class PyExecutor {
     context_->executor->end_calls();
   }
 
+  void wait_for_return(double timeout_s) {
+    const py::gil_scoped_release released;
+    context_->executor->link()->flush();
+    context_->executor->poll();
+    context_->executor->link()->wait_for_return(static_cast<uint64_t>(timeout_s * 1e9));
+  }
+
   bool stopped() const { return stopped_; }
   const InstanceContext& context() const { return *context_; }
   const instance::Gatherer& gatherer() const { return workspace_->gatherer; }
@@ -196,6 +203,8 @@ void bind_instance(py::module_& module) {
       .def(
           "stop", [](const PyExecutor& executor) { executor.context().executor->stop(); },
           "From any thread: next_batch() gives what has come, then None.")
+      .def("wait_for_return", &PyExecutor::wait_for_return, py::arg("timeout_s"),
+           "Until a client has taken a response, or a request is cancelled, or the time is over.")
       .def_property_readonly("stopped", &PyExecutor::stopped)
       .def_property_readonly(
           "peer", [](const PyExecutor& executor) { return executor.context().executor->peer(); })

@@ -3,6 +3,7 @@
 
 #include "base/datatype.h"
 #include "bindings/bindings.h"
+#include "bindings/fingerprint.h"
 #include "shm/layout.h"
 
 namespace pyserver::bindings {
@@ -20,6 +21,7 @@ void raise_if_error(const base::Status& status) {
 
 void bind_layout(py::module_& module) {
   module.attr("LAYOUT_VERSION") = shm::kLayoutVersion;
+  module.attr("SOURCE_FINGERPRINT") = kSourceFingerprint;
   module.attr("RING_CAPACITY") = shm::kRingCapacity;
   module.attr("RECORD_BYTES") = shm::kRecordBytes;
   module.attr("CORE_PEER") = shm::kCorePeer;

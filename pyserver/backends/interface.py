@@ -151,7 +151,9 @@ class Server(Protocol):
         """Says something that has no answer."""
 
     def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        """Waits for the answer; raises the ServerError that core answers with."""
+        """Waits for the answer: "value", and descriptors in "fds" that are the caller's. Raises the
+        ServerError that core answers with.
+        """
 
 
 @runtime_checkable

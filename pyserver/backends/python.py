@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pyserver.backends.interface import InstanceInfo, ModelInfo, Server
 from pyserver.backends.python_coroutines import CoroutineRunner
 from pyserver.backends.python_metrics import report_metrics
-from pyserver.backends.python_model import describe_error, import_model_class
+from pyserver.backends.python_model import import_model_class
 from pyserver.backends.python_model_config import ModelConfig
 from pyserver.backends.python_server import connection
+from pyserver.backends.python_stream import Streams
+from pyserver.backends.python_traceback import describe_error
 from pyserver.errors import InternalError
 
 if TYPE_CHECKING:
@@ -80,18 +82,30 @@ class PythonModel:
 
 
 class PythonInstance:
-    """Calls `execute` for each batch, in the main thread."""
+    """Calls `execute` (or what stands for it) for each batch, in the main thread."""
 
     def __init__(self, model: ModelInfo, info: InstanceInfo, user: Any) -> None:
         self._model = model
         self._name = info.name
         self._user = user
-        self._execute = user.execute
         self._coroutines = CoroutineRunner()
+        self._streams = None if hasattr(user, "execute") else self._make_streams(user.stream)
+        self._execute = user.execute if self._streams is None else self._streams.run
         self._forked = False
         os.register_at_fork(after_in_child=self._after_fork)
 
+    def _make_streams(self, stream: Any) -> Streams:
+        return Streams(
+            stream,
+            instance=self._name,
+            decoupled=self._model.decoupled,
+            coroutines=self._coroutines,
+            after_step=self._leave_if_forked,
+        )
+
     def run(self, executor: Executor) -> None:
+        if self._streams is not None:
+            self._streams.open(executor)
         executor.open_calls()
         try:
             self._run(executor)
@@ -172,9 +186,12 @@ class PythonInstance:
         try:
             return self._execute(requests)
         finally:
-            if self._forked:
-                # A fork that comes back from the model's code must not answer for its parent.
-                os._exit(0)
+            self._leave_if_forked()
+
+    def _leave_if_forked(self) -> None:
+        if self._forked:
+            # A fork that comes back from the model's code must not answer for its parent.
+            os._exit(0)
 
     def _after_fork(self) -> None:
         self._forked = True

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pyserver.backends.python_model import describe_error
+from pyserver.backends.python_traceback import describe_error
 
 if TYPE_CHECKING:
     from pyserver._core import InferenceRequest

@@ -1,4 +1,4 @@
-"""Finding and importing a user's model.py, and telling what went wrong in it.
+"""Finding and importing a user's model.py.
 
 As in Triton the file is imported as `<version>.model`, with the version's folder and the model's on
 `sys.path`, so that files beside it can be imported by name or relatively.
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import TracebackType
 from typing import Any
 
 from pyserver.backends import triton_python_backend_utils as utils
 from pyserver.backends.interface import ModelInfo
+from pyserver.backends.python_function import function_model
+from pyserver.backends.python_traceback import describe_error
 from pyserver.errors import InternalError, NotFoundError
 
 
 def import_model_class(model: ModelInfo) -> type[Any]:
-    """The class `TritonPythonModel` of the model's file. Raises a ServerError."""
+    """The class `TritonPythonModel` of the model's file, or one made of its decorated function.
+
+    Raises a ServerError.
+    """
     file_name = model.config.get("default_model_filename") or "model.py"
     path = model.version_dir / file_name
     if not path.is_file():
@@ -34,44 +38,13 @@ def import_model_class(model: ModelInfo) -> type[Any]:
         module = importlib.import_module(name)
     except Exception as error:  # whatever the user's module raises
         raise InternalError(describe_error(error)) from error
-    model_class = getattr(module, "TritonPythonModel", None)
+    model_class = function_model(module) or getattr(module, "TritonPythonModel", None)
     if not isinstance(model_class, type):
         raise InternalError(
             f"AttributeError: module '{module.__name__}' has no attribute 'TritonPythonModel'"
         )
-    if not callable(getattr(model_class, "execute", None)):
+    if not any(callable(getattr(model_class, name, None)) for name in ("execute", "stream")):
         raise InternalError(
             f"Failed to find 'execute' of TritonPythonModel in '{path}': it must be defined"
         )
     return model_class
-
-
-def describe_error(error: BaseException) -> str:
-    """The exception and where it was raised, in the shape that Triton's clients know:
-
-        ValueError: what it says
-
-        At:
-          /models/m/1/model.py(12): helper
-          /models/m/1/model.py(20): execute
-
-    Frames are the innermost first; ours are left out.
-    """
-    text = str(error)
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    frames = _frames(error.__traceback__)
-    if not frames:
-        return text if type(error).__module__.startswith("pyserver.") else told
-    return "\n".join([told, "", "At:", *frames, ""])
-
-
-def _frames(traceback: TracebackType | None) -> list[str]:
-    lines: list[str] = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        module = traceback.tb_frame.f_globals.get("__name__", "")
-        ours = module.startswith(("pyserver.", "importlib.")) or code.co_filename.startswith("<")
-        if not ours:
-            lines.append(f"  {code.co_filename}({traceback.tb_lineno}): {code.co_name}")
-        traceback = traceback.tb_next
-    return lines[::-1]

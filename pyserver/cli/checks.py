@@ -47,6 +47,14 @@ def _one_response_cache(settings: Settings, given: Set[str]) -> str | None:
     return None
 
 
+def _shared_arrays_have_a_size(settings: Settings, given: Set[str]) -> str | None:
+    try:
+        settings.shared_array_byte_size()
+    except ValueError as bad:
+        return str(bad)
+    return None
+
+
 def _old_or_new_trace_flags(settings: Settings, given: Set[str]) -> str | None:
     old = [name for name in _TRACE_FLAGS if name in given]
     if old and "trace-config" in given:
@@ -143,6 +151,7 @@ RULES: tuple[Rule, ...] = (
     _load_model_needs_explicit,
     _star_stands_alone,
     _one_response_cache,
+    _shared_arrays_have_a_size,
     _old_or_new_trace_flags,
     _restrictions_fit_the_api,
     _ports_differ,

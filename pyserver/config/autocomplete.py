@@ -29,6 +29,8 @@ VARIABLE = -1
 _ACCEPTED = ("max_batch_size", "input", "output")
 _SCHEDULERS = ("dynamic_batching", "sequence_batching")
 _POLICY = "model_transaction_policy"
+# What a function with `@pyserver.model` says, and Triton's models cannot.
+_OURS = "pyserver"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +181,10 @@ def _complete_from_dict(config: ModelConfig, answer: Mapping[str, Any]) -> None:
         config.sequence_batching.CopyFrom(said.sequence_batching)
     if said.HasField(_POLICY):
         config.model_transaction_policy.CopyFrom(said.model_transaction_policy)
+    instances = answer.get(_OURS, {}).get("instances", 0)
+    groups = config.instance_group
+    # Not where the config has groups of its own: a name without a number is that of the default.
+    if instances and (
+        not groups or [(one.name, one.count) for one in groups] == [(config.name, 1)]
+    ):
+        (groups[0] if groups else groups.add()).count = instances

@@ -1,5 +1,5 @@
-"""What instances ask of core by themselves: models to load and unload, readiness, and what they
-count.
+"""What instances ask of core by themselves: models to load and unload, readiness, constants that
+they share, and what they count.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pyserver.control.c_numbers import leading_integer
 from pyserver.control.channel import Message
 from pyserver.core.custom_metrics import CustomMetrics
+from pyserver.core.shared_arrays import SharedArrays, form_of
 from pyserver.errors import (
     InternalError,
     InvalidArgumentError,
@@ -33,11 +35,23 @@ log = logging.getLogger(__name__)
 _NEWEST: Final = -1
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """`waiter`: the model whose load waits for it; `handle`: the version that asks."""
+
+    waiter: str
+    handle: int
+    process: InstanceProcess
+    message: Message
+    fds: list[int]
+
+
 class InstanceCalls:
     """Answers every call, whatever becomes of it. Belongs to the control plane's loop."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.metrics = CustomMetrics()
+        self.shared = SharedArrays(settings.shared_array_byte_size())
         self._settings = settings
         self._registry = registry
         self._loader: ModelLoader | None = None
@@ -47,25 +61,35 @@ class InstanceCalls:
         self._loader = loader
 
     def heard(
-        self, model: str, loading: bool, process: InstanceProcess, message: Message, fds: list[int]
+        self,
+        model: str,
+        handle: int,
+        loading: bool,
+        process: InstanceProcess,
+        message: Message,
+        fds: list[int],
     ) -> None:
         """A message that was not asked for, of an instance of `model`; its descriptors are ours.
 
-        `loading`: the model's load, or the restart of the instance, waits for the process.
+        `handle` is that of its version; `loading`: the model's load, or the restart of the
+        instance, waits for the process.
         """
         if message["op"] == "metrics":
             _close(fds)
             self.metrics.report(model, process, message["families"])
         elif message["op"] == "call":
-            self._start(self._answer(model if loading else "", process, message, fds))
+            waiter = model if loading else ""
+            self._start(self._answer(_Call(waiter, handle, process, message, fds)))
         else:
             _close(fds)
             log.warning("%s said '%s' without having been asked", process, message["op"])
 
     def ended(self, model: str, process: InstanceProcess) -> None:
         self.metrics.ended(model, process)
+        self.shared.ended(process)
 
     def close(self) -> None:
+        self.shared.close()
         for task in self._tasks:
             task.cancel()
 
@@ -74,20 +98,39 @@ class InstanceCalls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(
-        self, waiter: str, process: InstanceProcess, message: Message, fds: list[int]
-    ) -> None:
-        answer: Message = {"op": "answer", "id": message.get("id")}
+    async def _answer(self, call: _Call) -> None:
+        answer: Message = {"op": "answer", "id": call.message.get("id")}
+        given: list[int] = []
         try:
-            answer["value"] = await self._work(waiter, message, fds)
+            if str(call.message.get("what")).endswith("shared_array"):
+                answer["value"], given = await self._share(call)
+            else:
+                answer["value"] = await self._work(call.waiter, call.message, call.fds)
         except ServerError as error:
             answer |= {"error": str(error), "code": error.code}
         except Exception as error:  # a bug of ours: the instance must not wait for ever
-            log.exception("a call of %s failed", process)
+            log.exception("a call of %s failed", call.process)
             answer |= {"error": f"{type(error).__name__}: {error}", "code": InternalError.code}
         finally:
-            _close(fds)
-        process.answer(answer)
+            _close(call.fds)
+        call.process.answer(answer, given)
+
+    async def _share(self, call: _Call) -> tuple[Message | None, list[int]]:
+        """The steps of `pyserver.shared_array`."""
+        message, process, shared = call.message, call.process, self.shared
+        key = (0 if message.get("everywhere") else call.handle, str(message.get("key")))
+        what = message["what"]
+        if what == "shared_array":
+            return await shared.get(key, process)
+        if what == "reserve_shared_array":
+            shared.reserve(key, process, form_of(message))
+        elif what == "keep_shared_array":
+            shared.keep(key, process, call.fds)
+        elif what == "drop_shared_array":
+            shared.drop(key, process)
+        else:
+            raise InvalidArgumentError(f"there is no call '{what}'")
+        return None, []
 
     async def _work(self, waiter: str, message: Message, fds: list[int]) -> Any:
         works: dict[str, Callable[[], Awaitable[Any]]] = {

@@ -145,9 +145,9 @@ class InstanceProcess:
             log.warning("%s: is_ready did not answer within %g s", self.label, READY_WITHIN_S)
             return False
 
-    def answer(self, message: Message) -> None:
+    def answer(self, message: Message, fds: Sequence[int] = ()) -> None:
         """To what it has asked by itself; nobody hears it when it has ended."""
-        self._control.send(message)
+        self._control.send(message, fds)
 
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is now: it need not send us what nobody wants to read."""

@@ -4,24 +4,24 @@
     python                a folder with bin/python, or an interpreter (parameters; ours alone)
     requirements.txt      beside the model: built once, with the server's packages behind its own
 
-The interpreter runs our own code, so that it has to be of the version that `_core` is built for.
+The interpreter runs our own code: this pyserver, where `_core` is built for its version, else the
+one that is installed in it, if that is the same (python_probe).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import subprocess
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pyserver
+from pyserver.core.python_probe import PROBE_WITHIN_S, run_program, usable_package
 from pyserver.errors import InvalidArgumentError, UnavailableError
 from pyserver.repository.environment_archive import unpack
 from pyserver.repository.environment_cache import file_digest, kept
@@ -29,18 +29,9 @@ from pyserver.repository.environment_cache import file_digest, kept
 log = logging.getLogger(__name__)
 
 _MODEL_DIRECTORY: Final = "$$TRITON_MODEL_DIRECTORY"
-_PROBE_WITHIN_S: Final = 60.0
+_REMOTE: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # s3://, gs://, as://, ...
+_STUB: Final = "triton_python_backend_stub"
 _BUILD_WITHIN_S: Final = 3600.0
-_PROBE: Final = """
-import json, sys, sysconfig
-try:
-    import numpy
-    why = ""
-except Exception as error:
-    why = f"{type(error).__name__}: {error}"
-print(json.dumps({"version": list(sys.version_info[:3]), "numpy": why,
-                  "suffix": sysconfig.get_config_var("EXT_SUFFIX") or ""}))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +57,14 @@ def python_environment(
     """
     given = parameters.get("EXECUTION_ENV_PATH", "")
     own = parameters.get("python", "")
+    _warn_of_stub(name, model_dir, version_dir)
+    for key, value in (("EXECUTION_ENV_PATH", given), ("python", own)):
+        if _REMOTE.match(value):
+            raise InvalidArgumentError(
+                f"model '{name}': {key} is '{value}', and an environment in remote storage is not"
+                " fetched; put it into the model's folder and name it"
+                f" '{_MODEL_DIRECTORY}/<file>', or give the path of a folder on this machine"
+            )
     if given:
         folder = _unpacked(_path(given, model_dir), say)
     elif own:
@@ -77,13 +76,25 @@ def python_environment(
         folder = _built(name, requirements, say)
     interpreter = _interpreter(name, folder)
     say("checking its Python environment")
-    _check(name, interpreter)
-    return _started_with(interpreter)
+    return _started_with(interpreter, usable_package(name, interpreter))
 
 
 def _path(text: str, model_dir: Path) -> Path:
     """Relative paths count from the model's folder."""
     return model_dir / text.replace(_MODEL_DIRECTORY, str(model_dir))
+
+
+def _warn_of_stub(name: str, model_dir: Path, version_dir: Path) -> None:
+    for folder in (version_dir, model_dir):
+        if (folder / _STUB).is_file():
+            log.warning(
+                "model '%s': '%s' is not used. In Triton it is the program that runs a model with"
+                " another Python; here, install pyserver into that Python and name it in the"
+                ' config: parameters { key: "python" value { string_value: "/path/to/it" } }',
+                name,
+                folder / _STUB,
+            )
+            return
 
 
 def _unpacked(path: Path, say: Callable[[str], None]) -> Path:
@@ -97,7 +108,7 @@ def _unpacked(path: Path, say: Callable[[str], None]) -> Path:
         unpack(path, folder)
         relocate = folder / "bin" / "conda-unpack"
         if relocate.is_file():  # writes the folder's path into the files that know another
-            _run([str(folder / "bin" / "python"), str(relocate)], _PROBE_WITHIN_S, folder)
+            run_program([str(folder / "bin" / "python"), str(relocate)], PROBE_WITHIN_S, folder)
 
     try:
         return kept("environments", file_digest(path), make)
@@ -125,11 +136,13 @@ def _built(name: str, requirements: Path, say: Callable[[str], None]) -> Path:
 
     def make(folder: Path) -> None:
         log.info("model '%s': building the environment of '%s'", name, requirements)
-        _run([sys.executable, "-m", "venv", str(folder)], _BUILD_WITHIN_S, requirements.parent)
+        run_program(
+            [sys.executable, "-m", "venv", str(folder)], _BUILD_WITHIN_S, requirements.parent
+        )
         python = str(folder / "bin" / "python")
         options = ["--no-input", "--disable-pip-version-check", "--quiet"]
         install = [python, "-m", "pip", "install", *options, "-r", str(requirements)]
-        _run(install, _BUILD_WITHIN_S, requirements.parent)
+        run_program(install, _BUILD_WITHIN_S, requirements.parent)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         own = folder / "lib" / version / "site-packages"
         # Behind its own packages come the server's: numpy, and what the model does not name.
@@ -143,29 +156,6 @@ def _built(name: str, requirements: Path, say: Callable[[str], None]) -> Path:
         ) from error
 
 
-def _run(command: list[str], within_s: float, folder: Path) -> str:
-    """Its output; what it says last is in the error."""
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=within_s,
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-        )
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"'{' '.join(command)}' took more than {within_s:g} s") from None
-    except OSError as error:
-        raise InvalidArgumentError(f"'{command[0]}' cannot be run: {error.strerror}") from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        raise InvalidArgumentError(
-            f"'{' '.join(command)}' ended with exit code {done.returncode}: {said[-2000:]}"
-        )
-    return done.stdout.decode("utf-8", "replace")
-
-
 def _interpreter(name: str, path: Path) -> Path:
     for candidate in (path, path / "bin" / "python", path / "bin" / "python3"):
         if candidate.is_file() and os.access(candidate, os.X_OK):
@@ -176,35 +166,9 @@ def _interpreter(name: str, path: Path) -> Path:
     )
 
 
-def _check(name: str, interpreter: Path) -> None:
-    told = _run([str(interpreter), "-c", _PROBE], _PROBE_WITHIN_S, interpreter.parent)
-    try:
-        facts: dict[str, Any] = json.loads(told.strip().splitlines()[-1])
-        version = ".".join(str(part) for part in facts["version"])
-        suffix, numpy = str(facts["suffix"]), str(facts["numpy"])
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise InvalidArgumentError(
-            f"'{interpreter}', the Python of model '{name}', is no Python: it said {told[:200]!r}"
-        ) from None
-    folder = Path(pyserver.__file__).parent
-    if not (folder / f"_core{suffix}").is_file():
-        built = sorted(path.name for path in folder.glob("_core.*.so"))
-        raise InvalidArgumentError(
-            f"'{interpreter}', the Python of model '{name}', has version {version}; pyserver's"
-            f" native module is built for another ({', '.join(built) or 'none'}). Use an"
-            f" environment of Python {sys.version_info.major}.{sys.version_info.minor}, or build"
-            f" pyserver for {version} as well: it would need '{folder}/_core{suffix}'"
-        )
-    if numpy:
-        raise InvalidArgumentError(
-            f"'{interpreter}', the Python of model '{name}', cannot import numpy, which"
-            f" triton_python_backend_utils needs: {numpy}"
-        )
-
-
-def _started_with(interpreter: Path) -> PythonEnvironment:
+def _started_with(interpreter: Path, package: Path) -> PythonEnvironment:
     # The environment finds pyserver by this file, and everything else in its own folders.
-    start = Path(pyserver.__file__).parent / "instance" / "start.py"
+    start = package / "instance" / "start.py"
     folder = interpreter.parent
     variables = {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
     if (folder.parent / "pyvenv.cfg").is_file():

@@ -349,7 +349,8 @@ class ServedVersion:
 
     def _requested(self, process: InstanceProcess, message: Message, fds: list[int]) -> None:
         slot = next((one for one in self._slots if one.process is process), None)
-        self._env.calls.heard(self.name, slot is None or slot.filling, process, message, fds)
+        loading = slot is None or slot.filling
+        self._env.calls.heard(self.name, self.handle, loading, process, message, fds)
 
     def _died(self, process: InstanceProcess) -> None:
         slot = next((one for one in self._slots if one.process is process), None)

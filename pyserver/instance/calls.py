@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,11 +32,19 @@ class CoreCalls:
         # There is always an answer: without core this process is at its end.
         answer = answers.get()
         if "error" in answer:
+            _close(answer["fds"])
             raise make_error(int(answer.get("code", 1)), str(answer["error"]))
         return answer
 
-    def answered(self, message: Message) -> None:
+    def answered(self, message: Message, fds: list[int]) -> None:
         """For the thread that reads the control socket."""
         answers = self._waiting.pop(int(message.get("id", 0)), None)
         if answers is not None:
-            answers.put(message)
+            answers.put(message | {"fds": fds})
+        else:
+            _close(fds)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

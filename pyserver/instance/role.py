@@ -123,7 +123,7 @@ class InstanceRole:
         elif op == "retire":
             self._regions.retire(message["peer"])
         elif op == "answer":
-            self._calls.answered(message)
+            self._calls.answered(message, fds)
         elif op == "is_ready":
             self._readiness.ask(message["id"])
         elif op == "verbosity":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+import pyserver
+from pyserver._core import SOURCE_FINGERPRINT
 from pyserver.core.model_environment import PythonEnvironment, python_environment
 from pyserver.errors import InvalidArgumentError
 
@@ -61,3 +64,66 @@ def test_a_program_that_fails_tells_why(tmp_path: Path) -> None:
     script.chmod(0o755)
     with pytest.raises(InvalidArgumentError, match="ended with exit code 5: no such thing"):
         environment(tmp_path, python="py")
+
+
+@pytest.mark.parametrize("key", ["EXECUTION_ENV_PATH", "python"])
+@pytest.mark.parametrize("path", ["s3://bucket/env.tar.gz", "gs://b/e", "S3://https://host:1/b/e"])
+def test_remote_environments_are_refused(tmp_path: Path, key: str, path: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        environment(tmp_path, **{key: path})
+    assert f"{key} is '{path}', and an environment in remote storage" in str(refused.value)
+    assert "$$TRITON_MODEL_DIRECTORY/<file>" in str(refused.value)
+
+
+@pytest.mark.parametrize("where", [".", "1"])
+def test_a_stub_says_what_it_means_here(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / where / "triton_python_backend_stub").touch()
+    assert environment(tmp_path) == PythonEnvironment()
+    assert "triton_python_backend_stub' is not used" in caplog.text
+    assert 'parameters { key: "python"' in caplog.text
+
+
+def other_python(folder: Path, **facts: object) -> Path:
+    """A program that answers the probe as a Python of another version would."""
+    told = {
+        "version": [3, 99, 0],
+        "suffix": ".cpython-399-x86_64-linux-gnu.so",
+        "numpy": "",
+        "package": "/there/pyserver",
+        "own": pyserver.__version__,
+        "print": SOURCE_FINGERPRINT,
+        "why": "",
+    }
+    script = folder / "other"
+    script.write_text(f"#!/bin/sh\necho '{json.dumps(told | facts)}'\n")
+    script.chmod(0o755)
+    return script
+
+
+def test_another_version_runs_the_same_pyserver_that_is_installed_in_it(tmp_path: Path) -> None:
+    made = environment(tmp_path, python=str(other_python(tmp_path)))
+    assert made.program == (str(tmp_path / "other"), "-P", "/there/pyserver/instance/start.py")
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"package": "", "own": "", "print": ""}, "and none is installed in it"),
+        ({"own": "0.0.9"}, f"and the one in it has version 0.0.9, not {pyserver.__version__}"),
+        ({"print": "abc"}, "and the one in it, '/there/pyserver', is made of other sources"),
+        ({"print": "", "why": "ImportError: x"}, "cannot be imported: ImportError: x"),
+        ({"numpy": "ModuleNotFoundError"}, "cannot import numpy"),
+    ],
+)
+def test_another_version_needs_the_same_pyserver(
+    tmp_path: Path, facts: dict[str, object], text: str
+) -> None:
+    script = other_python(tmp_path, **facts)
+    with pytest.raises(InvalidArgumentError) as refused:
+        environment(tmp_path, python=str(script))
+    assert text in str(refused.value)
+    if "numpy" not in facts:
+        assert f"'{script}' -m pip install --force-reinstall '" in str(refused.value)

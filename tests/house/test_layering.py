@@ -151,6 +151,8 @@ LIGHT_ROLES = [
     ("pyserver.supervisor.main", ("numpy", "asyncio", "aiohttp", "google", "grpc")),
     ("pyserver.settings", ("numpy", "asyncio", "google")),
     ("pyserver.datatype", ("numpy",)),
+    ("pyserver", ("numpy", "asyncio", "google", "importlib.metadata")),
+    ("pyserver.backends.python_decorator", ("numpy", "asyncio")),
     ("pyserver.frontend", ("numpy", "asyncio", "aiohttp", "google")),
 ]
 
