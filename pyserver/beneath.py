@@ -16,10 +16,10 @@ The folders of the last kind are known by their names (PRIVATE), in every proces
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
+import struct
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -172,19 +172,14 @@ def open_beneath(
         os.close(root)
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
-
-
 class _Kernel:
     """openat2, which Python has no function for."""
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        import ctypes  # which small processes do without
+
+        self._syscall = ctypes.CDLL(None, use_errno=True).syscall
+        self._errno = ctypes.get_errno
         self.has_openat2 = True
         try:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -199,15 +194,13 @@ class _Kernel:
         resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
         if links is Links.NONE:
             resolve |= _RESOLVE_NO_SYMLINKS
-        how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+        how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)  # struct open_how
         code = errno.EAGAIN
         for _ in range(_ATTEMPTS):
-            opened: int = self._libc.syscall(
-                _SYS_OPENAT2, root, os.fsencode(name), ctypes.byref(how), ctypes.sizeof(how)
-            )
+            opened: int = self._syscall(_SYS_OPENAT2, root, os.fsencode(name), how, len(how))
             if opened >= 0:
                 return opened
-            code = ctypes.get_errno()
+            code = self._errno()
             if code not in (errno.EAGAIN, errno.EINTR):
                 break
         if code == errno.EXDEV:

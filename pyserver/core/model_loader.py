@@ -99,7 +99,7 @@ class ModelLoader:
             try:
                 source = await asyncio.to_thread(self._sources.open, name, override)
                 if self._serves(source):
-                    source.discard()
+                    await asyncio.to_thread(source.discard)
                     return
                 if is_ensemble(source):
                     await self._prepare_steps(source, nested)
@@ -125,7 +125,7 @@ class ModelLoader:
             self._dependents.check(source)
         except ServerError as error:
             log.error("failed to load '%s': %s", source.name, error)
-            source.discard()
+            await asyncio.to_thread(source.discard)
             raise LoadFailed(source.name, str(error)) from error
 
     async def _load_step(self, ensemble: str, name: str, nested: bool) -> None:
@@ -148,7 +148,9 @@ class ModelLoader:
         if name in self._in_use and self._registry.ready_versions(name):
             return self._in_use[name]
         try:
-            return await asyncio.to_thread(self._sources.open, name)
+            source = await asyncio.to_thread(self._sources.open, name)
+            await asyncio.to_thread(source.discard)  # only its config is looked at
+            return source
         except ServerError:
             return None  # told when it is loaded
 
@@ -311,7 +313,7 @@ class ModelLoader:
             if version.state is State.LOADING:
                 version.fail(reason)
             text += f"version {version.version} is at UNAVAILABLE state: {reason};"
-        source.discard()
+        await asyncio.to_thread(source.discard)
         self._forget_metrics(source.name)
         await self._settle()
         for error in failures.values():
@@ -352,7 +354,7 @@ class ModelLoader:
 
     async def _discard_after(self, ending: list[asyncio.Task[None]], source: ModelSource) -> None:
         await asyncio.gather(*ending, return_exceptions=True)
-        source.discard()
+        await asyncio.to_thread(source.discard)
 
     def _begin_unload(self, version: ModelVersion) -> list[Leaving]:
         leaving = version.begin_unload()

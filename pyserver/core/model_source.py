@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.repository.download import Downloads
 from pyserver.repository.override import LoadOverride, remove_override, write_override
 from pyserver.repository.registry import DUPLICATED
-from pyserver.repository.scan import Scan, newest_mtime_ns, scan
+from pyserver.repository.scan import ModelEntry, Scan, newest_mtime_ns, scan
+from pyserver.repository.storage import Listing, Storage, StorageError
+from pyserver.repository.storage_fsspec import FsspecStorage
+from pyserver.repository.storage_url import is_storage_url, parse_storage_url
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,20 +28,28 @@ log = logging.getLogger(__name__)
 _NO_VERSION: Final = "at least one version must be available"
 
 
+# Equal for two sources that would load the same.
+Stamp = tuple[str, int, str]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a load starts from. `stamp` is equal for two sources that would load the same."""
+    """What a load starts from. `release` ends what was made for this load alone."""
 
     name: str
     folder: Path
     config: LoadedConfig
-    stamp: tuple[str, int, str]
-    temporary: bool = False
+    stamp: Stamp
+    release: Callable[[], None] | None = None
+
+    @property
+    def temporary(self) -> bool:
+        return self.release is not None
 
     def discard(self) -> None:
-        """Removes the folder if it was made for this load alone."""
-        if self.temporary:
-            remove_override(self.folder)
+        """Removes what was made for this load alone; may wait. To be called once at most."""
+        if self.release is not None:
+            self.release()
 
 
 class ModelSources:
@@ -44,7 +58,10 @@ class ModelSources:
     def __init__(self, settings: Settings, gpu_count: int) -> None:
         self._settings = settings
         self._gpu_count = gpu_count
-        self._repositories = [Path(path) for path in settings.model_repository]
+        self._downloads = Downloads()
+        self._repositories = [
+            _repository(text) for text in dict.fromkeys(settings.model_repository)
+        ]
 
     def scan(self) -> Scan:
         """Raises InvalidArgumentError when a repository cannot be read."""
@@ -55,6 +72,16 @@ class ModelSources:
             raise InvalidArgumentError(
                 f"failed to read model repository {error.filename}: {reason}"
             ) from error
+        except StorageError as error:
+            raise InvalidArgumentError(f"failed to read model repository: {error}") from error
+
+    def stamp(self, entry: ModelEntry) -> Stamp:
+        """What `open` would stamp the model of a scan with. Downloads nothing; raises StorageError
+        when object storage does not answer.
+        """
+        if entry.storage is None:
+            return str(entry.path), newest_mtime_ns(entry.path), ""
+        return _remote_stamp(entry.storage, entry.name, entry.storage.listing(entry.name), "")
 
     def open(self, name: str, override: LoadOverride | None = None) -> ModelSource:
         """Finds the model and reads its config.
@@ -70,11 +97,12 @@ class ModelSources:
             why = DUPLICATED if name in found.duplicates else "it is in no model repository"
             log.error("failed to load '%s': %s", name, why)
             raise PollFailed(name, why)
+        if entry.storage is not None:
+            return self._open_remote(name, entry.storage, override)
+        path, changed_ns, _ = self.stamp(entry)
         config = self._load_config(name, entry.path, override)
         text = override.config if override else ""
-        return ModelSource(
-            name, entry.path, config, (str(entry.path), newest_mtime_ns(entry.path), text)
-        )
+        return ModelSource(name, entry.path, config, (path, changed_ns, text))
 
     def _open_files(self, name: str, override: LoadOverride) -> ModelSource:
         try:
@@ -87,11 +115,36 @@ class ModelSources:
         except BaseException:
             remove_override(folder)
             raise
-        return ModelSource(name, folder, config, (str(folder), 0, override.config), temporary=True)
+        stamp = (str(folder), 0, override.config)
+        return ModelSource(name, folder, config, stamp, partial(remove_override, folder))
 
-    def _load_config(self, name: str, folder: Path, override: LoadOverride | None) -> LoadedConfig:
-        # protobuf takes a while to import; a server without models never needs it.
-        from pyserver.config.load import load_config
+    def _open_remote(
+        self, name: str, storage: Storage, override: LoadOverride | None
+    ) -> ModelSource:
+        from pyserver.config.load import versions_to_serve
+
+        text = override.config if override else ""
+        self._check_override(override)
+
+        def choose(folder: Path) -> list[int]:
+            config_name = self._settings.model_config_name or None
+            return versions_to_serve(folder, config_name=config_name, override=text or None)
+
+        try:
+            copy = self._downloads.get(storage, name, choose)
+        except ServerError as error:
+            log.error("failed to load '%s': %s", name, error)
+            raise PollFailed(name, str(error)) from error
+        try:
+            config = self._load_config(name, copy.folder, override)
+        except BaseException:
+            self._downloads.remove(copy)
+            raise
+        stamp = _remote_stamp(storage, name, copy.listing, text)
+        return ModelSource(name, copy.folder, config, stamp, partial(self._downloads.remove, copy))
+
+    @staticmethod
+    def _check_override(override: LoadOverride | None) -> None:
         from pyserver.config.parse import parse_json
 
         if override is not None:
@@ -99,6 +152,12 @@ class ModelSources:
                 parse_json(override.config)
             except InvalidArgumentError as error:
                 raise InvalidArgumentError(f"Invalid config override: {error}") from error
+
+    def _load_config(self, name: str, folder: Path, override: LoadOverride | None) -> LoadedConfig:
+        # protobuf takes a while to import; a server without models never needs it.
+        from pyserver.config.load import load_config
+
+        self._check_override(override)
         try:
             return load_config(
                 name,
@@ -113,6 +172,20 @@ class ModelSources:
             if str(error).startswith(_NO_VERSION):
                 raise NoVersion(name, str(error)) from error
             raise PollFailed(name, str(error)) from error
+
+
+def _repository(text: str) -> Path | Storage:
+    """Where the models lie. Asks nobody yet."""
+    if not is_storage_url(text):
+        return Path(text)
+    try:
+        return FsspecStorage(parse_storage_url(text))
+    except ValueError as error:
+        raise InvalidArgumentError(str(error)) from error
+
+
+def _remote_stamp(storage: Storage, name: str, listing: Listing, override: str) -> Stamp:
+    return f"{storage.url}/{name}", 0, f"{listing.stamp()} {override}"
 
 
 class PollFailed(InternalError):

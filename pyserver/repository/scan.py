@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyserver.errors import InvalidArgumentError
+from pyserver.repository.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model's folder in a repository."""
+    """A model in a repository."""
 
     name: str
     path: Path
     repository: Path
+    storage: Storage | None = None  # where it lies if it is in no folder; paths are none then
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,34 @@ class Scan:
     duplicates: frozenset[str]
 
 
-def scan(repositories: Iterable[Path]) -> Scan:
-    """Lists the models of all repositories. OSError when a repository cannot be read."""
+def scan(repositories: Iterable[Path | Storage]) -> Scan:
+    """Lists the models of all repositories. OSError when a repository cannot be read, StorageError
+    for one on object storage.
+    """
     models: dict[str, ModelEntry] = {}
     duplicates: set[str] = set()
-    for repository in dict.fromkeys(path.absolute() for path in repositories):
-        with os.scandir(repository) as entries:
-            names = sorted(
-                entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
-            )
-        for name in names:
-            if name in models or name in duplicates:
-                models.pop(name, None)
-                duplicates.add(name)
+    for repository in dict.fromkeys(
+        one.absolute() if isinstance(one, Path) else one for one in repositories
+    ):
+        for entry in _entries(repository):
+            if entry.name in models or entry.name in duplicates:
+                models.pop(entry.name, None)
+                duplicates.add(entry.name)
             else:
-                models[name] = ModelEntry(name, repository / name, repository)
+                models[entry.name] = entry
     return Scan(models, frozenset(duplicates))
+
+
+def _entries(repository: Path | Storage) -> list[ModelEntry]:
+    if not isinstance(repository, Path):
+        place = Path(repository.url)
+        names = repository.models()
+        return [ModelEntry(name, place / name, place, repository) for name in names]
+    with os.scandir(repository) as entries:
+        names = sorted(
+            entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
+        )
+    return [ModelEntry(name, repository / name, repository) for name in names]
 
 
 def check_model_name(name: str) -> None:
