@@ -1,6 +1,7 @@
 """The Python that a model runs with: the server's own, or an environment that the model brings.
 
-    EXECUTION_ENV_PATH    a folder, or an archive of one, as Triton's (parameters of the config)
+    EXECUTION_ENV_PATH    a folder, or an archive of one, as Triton's (parameters of the config);
+                          the archive may lie on object storage
     python                a folder with bin/python, or an interpreter (parameters; ours alone)
     requirements.txt      beside the model: built once, with the server's packages behind its own
 
@@ -13,9 +14,11 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +28,8 @@ import pyserver
 from pyserver.errors import InvalidArgumentError, UnavailableError
 from pyserver.repository.environment_archive import unpack
 from pyserver.repository.environment_cache import file_digest, kept
+from pyserver.repository.storage_fsspec import FsspecStorage
+from pyserver.repository.storage_url import is_storage_url, parse_storage_url
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +72,11 @@ def python_environment(
     given = parameters.get("EXECUTION_ENV_PATH", "")
     own = parameters.get("python", "")
     if given:
-        folder = _unpacked(_path(given, model_dir), say)
+        folder = (
+            _downloaded(name, given, say)
+            if is_storage_url(given)
+            else _unpacked(_path(given, model_dir), say)
+        )
     elif own:
         folder = _path(own, model_dir)
     else:
@@ -92,18 +101,46 @@ def _unpacked(path: Path, say: Callable[[str], None]) -> Path:
     if not path.is_file():
         raise InvalidArgumentError(f"the Python environment '{path}' does not exist")
     say("unpacking its Python environment")
+    return _kept(str(path), file_digest(path), lambda folder: _unpack(path, folder))
+
+
+def _downloaded(name: str, url: str, say: Callable[[str], None]) -> Path:
+    """An archive on object storage. Known again by its tag, without which it is always fetched."""
+    parent, _, last = url.rpartition("/")
+    try:
+        storage = FsspecStorage(parse_storage_url(parent))
+    except ValueError:
+        raise InvalidArgumentError(
+            f"model '{name}' has the EXECUTION_ENV_PATH '{url}', which names no object in a bucket"
+        ) from None
+    say("downloading its Python environment")
+    file = storage.stat(last)
+    tag = file.tag or secrets.token_hex()
+    digest = hashlib.sha256("\0".join((url, tag, str(file.size))).encode()).hexdigest()
 
     def make(folder: Path) -> None:
-        unpack(path, folder)
-        relocate = folder / "bin" / "conda-unpack"
-        if relocate.is_file():  # writes the folder's path into the files that know another
-            _run([str(folder / "bin" / "python"), str(relocate)], _PROBE_WITHIN_S, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as place:
+            archive = Path(place, "archive")
+            storage.fetch("", file, archive)
+            say("unpacking its Python environment")
+            _unpack(archive, folder)
 
+    return _kept(url, digest, make)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    unpack(archive, folder)
+    relocate = folder / "bin" / "conda-unpack"
+    if relocate.is_file():  # writes the folder's path into the files that know another
+        _run([str(folder / "bin" / "python"), str(relocate)], _PROBE_WITHIN_S, folder)
+
+
+def _kept(what: str, digest: str, make: Callable[[Path], None]) -> Path:
     try:
-        return kept("environments", file_digest(path), make)
+        return kept("environments", digest, make)
     except OSError as error:
         raise UnavailableError(
-            f"the Python environment '{path}' cannot be kept: {error}"
+            f"the Python environment '{what}' cannot be kept: {error}"
         ) from error
 
 

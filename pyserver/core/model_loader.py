@@ -101,9 +101,11 @@ class ModelLoader:
                 if self._serves(source):
                     await asyncio.to_thread(source.discard)
                     return
+                source = await asyncio.to_thread(self._sources.run_agents, source, override)
                 if is_ensemble(source):
                     await self._prepare_steps(source, nested)
                 await self._load_all_versions(source, nested)
+                await asyncio.to_thread(source.loaded)
             except PollFailed as error:
                 self.poll_failures[name] = error.reason
                 raise
@@ -148,9 +150,7 @@ class ModelLoader:
         if name in self._in_use and self._registry.ready_versions(name):
             return self._in_use[name]
         try:
-            source = await asyncio.to_thread(self._sources.open, name)
-            await asyncio.to_thread(source.discard)  # only its config is looked at
-            return source
+            return await asyncio.to_thread(self._sources.peek, name)
         except ServerError:
             return None  # told when it is loaded
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pyserver.errors import InternalError, InvalidArgumentError, ServerError
+from pyserver.repository.agents import AgentRun, Agents, AgentSpec
 from pyserver.repository.download import Downloads
 from pyserver.repository.override import LoadOverride, remove_override, write_override
 from pyserver.repository.registry import DUPLICATED
@@ -34,20 +35,30 @@ Stamp = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a load starts from. `release` ends what was made for this load alone."""
+    """What a load starts from. `release` ends what was made for this load alone; `agents` have
+    been asked about it.
+    """
 
     name: str
     folder: Path
     config: LoadedConfig
     stamp: Stamp
     release: Callable[[], None] | None = None
+    agents: AgentRun | None = None
 
     @property
     def temporary(self) -> bool:
-        return self.release is not None
+        return self.release is not None or self.agents is not None
+
+    def loaded(self) -> None:
+        """Tells the agents that the model serves; may wait."""
+        if self.agents is not None:
+            self.agents.loaded()
 
     def discard(self) -> None:
         """Removes what was made for this load alone; may wait. To be called once at most."""
+        if self.agents is not None:
+            self.agents.unload()
         if self.release is not None:
             self.release()
 
@@ -59,6 +70,7 @@ class ModelSources:
         self._settings = settings
         self._gpu_count = gpu_count
         self._downloads = Downloads()
+        self._agents = Agents(settings.repoagent_directory)
         self._repositories = [
             _repository(text) for text in dict.fromkeys(settings.model_repository)
         ]
@@ -103,6 +115,37 @@ class ModelSources:
         config = self._load_config(name, entry.path, override)
         text = override.config if override else ""
         return ModelSource(name, entry.path, config, (path, changed_ns, text))
+
+    def peek(self, name: str) -> ModelSource:
+        """The same for its config alone: there may be no folder to it any more."""
+        source = self.open(name)
+        source.discard()
+        return source
+
+    def run_agents(self, source: ModelSource, override: LoadOverride | None = None) -> ModelSource:
+        """Asks the repository agents of its config. They may have it loaded from another folder,
+        whose config counts then. PollFailed when one refuses; the source is discarded then.
+        """
+        from pyserver.config.json_view import config_dict
+
+        wanted = source.config.message.model_repository_agents.agents
+        if not wanted:
+            return source
+        specs = [AgentSpec(one.name, dict(one.parameters)) for one in wanted]
+        agents = None
+        try:
+            config = config_dict(source.config.message)
+            agents = self._agents.run(source.name, source.folder, config, specs)
+            if agents.folder == source.folder:
+                return replace(source, agents=agents)
+            found = self._load_config(source.name, agents.folder, override)
+            return replace(source, folder=agents.folder, config=found, agents=agents)
+        except BaseException as error:
+            replace(source, agents=agents).discard()
+            if isinstance(error, LoadFailed | PollFailed) or not isinstance(error, ServerError):
+                raise
+            log.error("Poll failed for model directory '%s': %s", source.name, error)
+            raise PollFailed(source.name, str(error)) from error
 
     def _open_files(self, name: str, override: LoadOverride) -> ModelSource:
         try:

@@ -19,7 +19,7 @@ from typing import Final
 
 from pyserver.beneath import PRIVATE
 
-_HOME: Final = f"{PRIVATE}loads-"
+_COPIES: Final = f"{PRIVATE}loads-"
 _ATTEMPTS: Final = 8
 
 
@@ -33,7 +33,8 @@ class _Home:
 class LoadFolders:
     """May be used by many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = _COPIES) -> None:
+        self._prefix = prefix
         self._lock = threading.Lock()
         self._homes: dict[Path, _Home] = {}
         self._numbers = itertools.count(1)
@@ -43,7 +44,7 @@ class LoadFolders:
         with self._lock:
             home = self._homes.get(base)
             if home is None:
-                home = self._homes[base] = _open_home(base)
+                home = self._homes[base] = _open_home(base, self._prefix)
             folder = home.folder / str(next(self._numbers))
             home.loads.add(folder)
             folder.mkdir()
@@ -63,15 +64,15 @@ class LoadFolders:
                     del self._homes[base]
 
 
-def _open_home(base: Path) -> _Home:
+def _open_home(base: Path, prefix: str) -> _Home:
     base.mkdir(parents=True, exist_ok=True)
-    for old in base.glob(f"{_HOME}*"):
+    for old in base.glob(f"{prefix}*"):
         lock_fd = _locked(old)
         if lock_fd is not None:  # nobody is there any more
             shutil.rmtree(old, ignore_errors=True)
             os.close(lock_fd)
     for _ in range(_ATTEMPTS):
-        folder = Path(tempfile.mkdtemp(prefix=_HOME, dir=base))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         lock_fd = _locked(folder)
         if lock_fd is None:
             continue  # another process took it for a left one

@@ -85,8 +85,17 @@ class FsspecStorage:
             raise StorageError(f"'{self.url}/{model}' holds nothing")
         return checked_listing(f"{self.url}/{model}", files, folders)
 
+    def stat(self, name: str) -> StoredFile:
+        """One object, for `fetch` with the model ""."""
+        entry = self._call(
+            f"look at '{self.url}/{name}'",
+            lambda fs: fs.info(f"{self._url.root}/{name}", timeout=_LIST_WITHIN_S),
+        )
+        return StoredFile(name, int(entry["size"] or 0), _tag(entry))
+
     def fetch(self, model: str, file: StoredFile, target: Path) -> None:
-        key = f"{self._url.root}/{model}/{file.name}"
+        place = f"{model}/{file.name}" if model else file.name
+        key = f"{self._url.root}/{place}"
         within_s = _FETCH_WITHIN_S + file.size / _SLOWEST_BYTES_PER_S
 
         def get(fs: Any) -> None:
@@ -95,7 +104,7 @@ class FsspecStorage:
             if size != file.size:
                 raise ValueError(f"{size} bytes came, {file.size} were listed")
 
-        self._call(f"download '{self.url}/{model}/{file.name}'", get)
+        self._call(f"download '{self.url}/{place}'", get)
 
     def _call(self, what: str, use: Callable[[Any], Result]) -> Result:
         try:
