@@ -65,16 +65,13 @@ def _from_file(url: StorageUrl, environ: Mapping[str, str]) -> dict[str, str] | 
     entries = content.get(url.scheme, {}) if isinstance(content, dict) else None
     if not isinstance(entries, dict):
         raise _refusal(place, f"'{url.scheme}' should hold credentials by the paths they are for")
-    fitting = [prefix for prefix in entries if _fits(url, prefix)]
+    own = url.text.removeprefix(f"{url.scheme}://")
+    lengths = {prefix: len(prefix.removeprefix(f"{url.scheme}://")) for prefix in entries}
+    fitting = [one for one in entries if own.startswith(one.removeprefix(f"{url.scheme}://"))]
     if not fitting:
         return None
-    prefix = max(fitting, key=len)
+    prefix = max(fitting, key=lengths.__getitem__)
     return _checked(place, url.scheme, prefix, entries[prefix])
-
-
-def _fits(url: StorageUrl, prefix: str) -> bool:
-    own = url.text.removeprefix(f"{url.scheme}://")
-    return own.startswith(prefix.removeprefix(f"{url.scheme}://"))
 
 
 def _checked(place: str, scheme: str, prefix: str, entry: Any) -> dict[str, str]:
