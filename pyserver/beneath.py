@@ -29,6 +29,8 @@ from typing import Final
 PRIVATE: Final = "pyserver-private-"
 # Far more than a file has that is read whole: labels, a warm-up sample, an initial state, a config.
 MAX_READ_BYTES: Final = 4 << 30
+# Deeper trees have paths that nothing can open, and are hard to remove.
+MAX_DEPTH: Final = 100
 
 _SYS_OPENAT2: Final = 437  # on every architecture
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -66,6 +68,8 @@ def fault_in(name: str) -> str | None:
         return "climbs by '..'"
     if not any(part not in ("", ".") for part in parts):
         return "names no file"
+    if len(parts) > MAX_DEPTH:
+        return f"has more than {MAX_DEPTH} parts"
     try:
         name.encode()
     except UnicodeEncodeError:
