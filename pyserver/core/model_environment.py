@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyserver
+from pyserver.beneath import fault_in, is_private
 from pyserver.errors import InvalidArgumentError, UnavailableError
 from pyserver.repository.environment_archive import unpack
 from pyserver.repository.environment_cache import file_digest, kept
@@ -91,7 +92,11 @@ def python_environment(
 
 
 def _path(text: str, model_dir: Path) -> Path:
-    """Relative paths count from the model's folder."""
+    """Relative paths count from the model's folder, and stay there where it was sent to us."""
+    relative = text.removeprefix(_MODEL_DIRECTORY).lstrip("/") if text.startswith("$") else text
+    why = None if relative.startswith("/") else fault_in(relative)
+    if why is not None and is_private(model_dir):
+        raise InvalidArgumentError(f"the Python environment '{text}' of an uploaded model {why}")
     return model_dir / text.replace(_MODEL_DIRECTORY, str(model_dir))
 
 

@@ -64,15 +64,23 @@ class ModelSource:
 
 
 class ModelSources:
-    """Reads repositories and configurations, according to the settings. May be used in threads."""
+    """Reads repositories and configurations, according to the settings. May be used in threads.
 
-    def __init__(self, settings: Settings, gpu_count: int) -> None:
+    `find` says where a repository lies, by its text in the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        gpu_count: int,
+        find: Callable[[str], Path | Storage] | None = None,
+    ) -> None:
         self._settings = settings
         self._gpu_count = gpu_count
         self._downloads = Downloads()
         self._agents = Agents(settings.repoagent_directory)
         self._repositories = [
-            _repository(text) for text in dict.fromkeys(settings.model_repository)
+            (find or _repository)(text) for text in dict.fromkeys(settings.model_repository)
         ]
 
     def scan(self) -> Scan:
