@@ -77,6 +77,7 @@ class ModelSources:
     ) -> None:
         self._settings = settings
         self._gpu_count = gpu_count
+        self._last: Scan | None = None
         self._downloads = Downloads()
         self._agents = Agents(settings.repoagent_directory)
         self._repositories = [
@@ -86,7 +87,8 @@ class ModelSources:
     def scan(self) -> Scan:
         """Raises InvalidArgumentError when a repository cannot be read."""
         try:
-            return scan(self._repositories)
+            self._last = scan(self._repositories)
+            return self._last
         except OSError as error:
             reason = error.strerror or str(error)
             raise InvalidArgumentError(
@@ -94,6 +96,19 @@ class ModelSources:
             ) from error
         except StorageError as error:
             raise InvalidArgumentError(f"failed to read model repository: {error}") from error
+
+    def known(self) -> Scan:
+        """The same, for whoever only wants to show it: while object storage does not answer, what
+        there was when it last did.
+        """
+        try:
+            return self.scan()
+        except InvalidArgumentError as error:
+            last = self._last
+            if last is None or not isinstance(error.__cause__, StorageError):
+                raise
+            log.warning("the repository index is an old one: %s", error)
+            return last
 
     def stamp(self, entry: ModelEntry) -> Stamp:
         """What `open` would stamp the model of a scan with. Downloads nothing; raises StorageError

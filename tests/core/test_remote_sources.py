@@ -105,6 +105,25 @@ def test_what_is_no_good_leaves_nothing_and_is_told_as_ever(storage: MemoryStora
     assert "no more power" in refused.value.reason
 
 
+def test_the_index_outlives_the_storage(storage: MemoryStorage) -> None:
+    made = sources(storage)
+
+    def broken() -> list[str]:
+        raise StorageError("failed to list 's3://bucket/repository': no more power")
+
+    works, storage.models = storage.models, broken  # type: ignore[method-assign]
+    with pytest.raises(InvalidArgumentError, match="failed to read model repository: failed to"):
+        made.known()
+    storage.models = works  # type: ignore[method-assign]
+    found = made.known()
+    storage.models = broken  # type: ignore[method-assign]
+    assert made.known() == found
+    with pytest.raises(InvalidArgumentError, match="no more power"):
+        made.scan()
+    with pytest.raises(InvalidArgumentError, match="no more power"):
+        made.open("m")
+
+
 def test_a_name_in_a_folder_and_on_object_storage_is_a_duplicate(
     storage: MemoryStorage, tmp_path: Path
 ) -> None:

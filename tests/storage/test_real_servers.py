@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -187,3 +189,32 @@ def test_what_the_extra_brings_is_named_when_it_is_missing(
     failed = started(tmp_path, "s3://bucket/repository")
     assert "'s3://bucket/repository' needs s3fs, which cannot be imported" in failed
     assert "pip install 'pyserver[cloud]'" in failed
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_environment_is_downloaded_once_and_again_when_it_is_another(store: Store) -> None:
+    url = f"{store.url}/environments/own.tar.gz"
+    for content in (b"first", b"second"):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            member = tarfile.TarInfo("bin/python")
+            member.size, member.mode = len(content), 0o755
+            archive.addfile(member, io.BytesIO(content))
+        store.put("environments/own.tar.gz", packed.getvalue())
+        told = []
+        for _ in range(2):
+            script = (
+                "import sys; from pyserver.core.model_environment import _downloaded;"
+                "print(_downloaded('m', sys.argv[1], lambda phase: print(phase)))"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", script, url], capture_output=True, text=True, timeout=120
+            )
+            assert done.returncode == 0, done.stderr
+            told.append(done.stdout.splitlines())
+        assert told[0][:2] == [
+            "downloading its Python environment",
+            "unpacking its Python environment",
+        ]
+        assert told[1] == ["downloading its Python environment", told[0][2]]
+        assert (Path(told[0][2]) / "bin" / "python").read_bytes() == content
