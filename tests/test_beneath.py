@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -167,3 +168,41 @@ def test_the_owner_may_link_weights_to_anywhere_and_nobody_else_may(tree: Path) 
     for use in (path_beneath, read_beneath):
         with pytest.raises(LeadsOut, match="through a link"):
             use(private, "out")
+
+
+def test_the_walk_and_the_kernel_agree_on_random_trees(tmp_path: Path) -> None:
+    random = Random(7)
+    names = ("a", "b", "c", "..", ".", "a/b", "b/../c", "../a", "/a", "../../root0/a")
+
+    def outcome(way: Open, root: Path, name: str, links: Links) -> object:
+        try:
+            opened = way(root, name, os.O_PATH, links)
+        except (LeadsOut, OSError) as error:
+            return str(error) if isinstance(error, LeadsOut) else error.errno
+        try:
+            return os.readlink(f"/proc/self/fd/{opened}")
+        finally:
+            os.close(opened)
+
+    outcomes = set()
+    for number in range(60):
+        root = tmp_path / f"root{number}"
+        folders = [root, root / "a", root / "a" / "b", root / "c"]
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            for name in ("a", "b", "c", "d"):
+                path = folder / name
+                if path.is_symlink() or path.exists() or path in folders:
+                    continue
+                if random.random() < 0.6:
+                    path.symlink_to(random.choice(names))
+                else:
+                    path.touch()
+        for _ in range(60):
+            parts = [random.choice(("a", "b", "c", "d", "..")) for _ in range(4)]
+            name = "/".join(parts[: random.randint(1, 4)])
+            for links in Links:
+                kernel = outcome(by_kernel, root, name, links)
+                assert outcome(by_walk, root, name, links) == kernel, (root, name, links)
+                outcomes.add(str(kernel).replace(str(tmp_path), ""))
+    assert len(outcomes) > 10
