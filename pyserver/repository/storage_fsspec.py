@@ -99,7 +99,7 @@ class FsspecStorage:
         within_s = _FETCH_WITHIN_S + file.size / _SLOWEST_BYTES_PER_S
 
         def get(fs: Any) -> None:
-            fs.get_file(key, str(target), timeout=within_s)
+            fs.get_file(key, str(target), timeout=within_s, **_GET.get(self._url.scheme, {}))
             size = target.stat().st_size
             if size != file.size:
                 raise ValueError(f"{size} bytes came, {file.size} were listed")
@@ -214,6 +214,11 @@ def _library(name: str, url: StorageUrl) -> Any:
 
 
 _UNCACHED: Final[Mapping[str, Any]] = {"skip_instance_cache": True, "use_listings_cache": False}
+# One stream for a file: several of them hold hundreds of megabytes in core's memory.
+_GET: Final[Mapping[str, Mapping[str, Any]]] = {
+    "s3": {"max_concurrency": 1},
+    "as": {"max_concurrency": 1},
+}
 _MAKE: Final[Mapping[str, Callable[[StorageUrl, Mapping[str, str]], Any]]] = {
     "s3": _s3,
     "gs": _gs,
