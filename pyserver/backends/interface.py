@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pyserver.backends import BackendInfo
-from pyserver.errors import InternalError
+from pyserver.beneath import LeadsOut, path_beneath
+from pyserver.errors import InternalError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from pyserver._core import Executor
@@ -55,6 +56,25 @@ class ModelInfo:
 
     def with_config(self, text: str) -> ModelInfo:
         return replace(self, config_text=text, config=json.loads(text))
+
+    def version_file(self, name: str) -> Path:
+        """What the config names in the version's folder; InvalidArgumentError for what is not in
+        it by its name.
+        """
+        return self._file(self.version_dir, name)
+
+    def model_file(self, name: str) -> Path:
+        """The same for the model's folder."""
+        return self._file(self.model_dir, name)
+
+    def _file(self, folder: Path, name: str) -> Path:
+        try:
+            return path_beneath(folder, name)
+        except LeadsOut as error:
+            raise InvalidArgumentError(
+                f"the config of model '{self.name}' names the file '{name}', which must be inside"
+                f" '{folder}': it {error}"
+            ) from error
 
     @property
     def max_batch_size(self) -> int:

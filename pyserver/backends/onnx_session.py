@@ -106,7 +106,7 @@ def import_onnxruntime(model: ModelInfo) -> Any:
 def open_session(model: ModelInfo, device: Device) -> Session:
     """Loads the model file. Raises a ServerError with ONNX Runtime's text."""
     ort = import_onnxruntime(model)
-    path = model.version_dir / (model.config.get("default_model_filename") or "model.onnx")
+    path = model.version_file(model.config.get("default_model_filename") or "model.onnx")
     if path.is_dir():
         path = path / "model.onnx"
     if not path.exists():
@@ -158,7 +158,7 @@ def _options(ort: Any, model: ModelInfo) -> Any:
     if _integer(model, key, 0):
         options.add_session_config_entry(key, "1")
     for library in model.config.get("model_operations", {}).get("op_library_filename", []):
-        options.register_custom_ops_library(str(model.model_dir / library))
+        options.register_custom_ops_library(str(model.model_file(library)))
     options.log_severity_level = 3
     return options
 

@@ -23,7 +23,7 @@ def import_model_class(model: ModelInfo) -> type[Any]:
     Raises a ServerError.
     """
     file_name = model.config.get("default_model_filename") or "model.py"
-    path = model.version_dir / file_name
+    path = model.version_file(file_name)
     if not path.is_file():
         raise NotFoundError(f"model file not found: '{path}' is not a file of model '{model.name}'")
     utils.set_model_dir(str(path.parent))

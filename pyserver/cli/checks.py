@@ -9,6 +9,7 @@ from collections.abc import Callable, Set
 from itertools import combinations
 
 from pyserver.cache_settings import cache_settings
+from pyserver.repository.storage_url import is_storage_url, parse_storage_url
 from pyserver.settings import Settings
 from pyserver.supervisor.listen import ListenError
 from pyserver.supervisor.unix_socket import is_unix, socket_name
@@ -23,6 +24,15 @@ def _needs_a_repository(settings: Settings, given: Set[str]) -> str | None:
     if settings.model_repository:
         return None
     return "no model repository was given; name one with --model-repository=<folder>"
+
+
+def _storage_urls_are_whole(settings: Settings, given: Set[str]) -> str | None:
+    try:
+        for one in filter(is_storage_url, settings.model_repository):
+            parse_storage_url(one)
+    except ValueError as bad:
+        return str(bad)
+    return None
 
 
 def _load_model_needs_explicit(settings: Settings, given: Set[str]) -> str | None:
@@ -148,6 +158,7 @@ def _tls_is_complete(settings: Settings, given: Set[str]) -> str | None:
 
 RULES: tuple[Rule, ...] = (
     _needs_a_repository,
+    _storage_urls_are_whole,
     _load_model_needs_explicit,
     _star_stands_alone,
     _one_response_cache,

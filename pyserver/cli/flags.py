@@ -295,7 +295,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "Backends and agents": (
         Flag("backend-directory", v.TEXT, "folder of backends", unused=_SHARED_LIBRARIES),
         Flag("backend-config", v.NAMED, "a setting of one backend, or of all", repeats=True),
-        Flag("repoagent-directory", v.TEXT, "folder of agents", unused=_SHARED_LIBRARIES),
+        Flag("repoagent-directory", v.TEXT, "folder of repository agents, <name>/agent.py"),
     ),
     "Deprecated": (
         Flag(

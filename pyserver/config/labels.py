@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
+from pyserver.beneath import LeadsOut, Refused, read_beneath
 from pyserver.config.model_config_pb2 import ModelConfig, ModelOutput
 from pyserver.errors import InternalError, InvalidArgumentError
+
+_MOST_BYTES: Final = 256 << 20
 
 
 def read_labels(config: ModelConfig, output: ModelOutput, model_dir: Path) -> tuple[str, ...]:
@@ -16,15 +20,21 @@ def read_labels(config: ModelConfig, output: ModelOutput, model_dir: Path) -> tu
     """
     if not output.label_filename:
         return ()
-    path = model_dir / output.label_filename
-    if not path.resolve().is_relative_to(model_dir.resolve()):
-        raise InvalidArgumentError(
-            f"label file '{output.label_filename}' of output '{output.name}' for model"
-            f" '{config.name}' must be inside the model directory"
-        )
+    name = output.label_filename
+    path = model_dir / name
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InternalError(f"failed to open text file for read {path}: {reason}") from error
+        text = read_beneath(model_dir, name, most_bytes=_MOST_BYTES).decode("utf-8")
+    except LeadsOut as error:
+        raise InvalidArgumentError(
+            f"label file '{name}' of output '{output.name}' for model"
+            f" '{config.name}' must be inside the model directory: it {error}"
+        ) from error
+    except OSError as error:
+        raise InternalError(
+            f"failed to open text file for read {path}: {error.strerror}"
+        ) from error
+    except Refused as error:
+        raise InternalError(f"failed to open text file for read {path}: it {error}") from error
+    except UnicodeDecodeError as error:
+        raise InternalError(f"failed to open text file for read {path}: not UTF-8 text") from error
     return tuple(text.splitlines())

@@ -14,7 +14,7 @@ from pyserver.config.normalize import normalize
 from pyserver.config.parse import parse_json, parse_text
 from pyserver.config.validate import EARLY_RULES, check
 from pyserver.config.validate_instances import check_instance_groups
-from pyserver.config.versions import list_versions, select_versions
+from pyserver.config.versions import list_versions, select_versions, served_of
 from pyserver.errors import InternalError, InvalidArgumentError, NotFoundError
 
 __all__ = ["LoadedConfig", "complete", "finish", "first_version_files", "load_config"]
@@ -77,6 +77,19 @@ def load_config(
             f" '{model_name}'"
         )
     return LoadedConfig(config, tuple(versions), from_file, tuple(sorted(listing)))
+
+
+def versions_to_serve(
+    model_dir: Path, *, config_name: str | None, override: str | None = None
+) -> list[int]:
+    """What the version policy serves of the version directories in `model_dir`, which may be empty
+    yet. Raises what a config's text raises.
+    """
+    config = _read(model_dir, config_name, True, override) or ModelConfig()
+    existing = list_versions(model_dir)
+    if config.version_policy.WhichOneof("policy_choice") is None:
+        return existing[-1:]  # Triton's default: the latest
+    return served_of(config.version_policy, existing)
 
 
 def finish(config: ModelConfig, *, gpu_count: int, model_dir: Path | None = None) -> ModelConfig:

@@ -36,16 +36,22 @@ def select_versions(
     logged and left out.
     """
     available = sorted(set(existing))
-    choice = policy.WhichOneof("policy_choice")
-    if choice == "latest":
-        count = policy.latest.num_versions
-        return available[-count:] if count else []
-    if choice == "specific":
+    if policy.WhichOneof("policy_choice") == "specific":
         for version in sorted(set(policy.specific.versions) - set(available)):
             _LOG.error(
                 "version %d is specified for model '%s', but the version directory is not present",
                 version,
                 model_name,
             )
+    return served_of(policy, available)
+
+
+def served_of(policy: ModelVersionPolicy, available: list[int]) -> list[int]:
+    """Which of the versions, ascending, the policy serves."""
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "latest":
+        count = policy.latest.num_versions
+        return available[-count:] if count else []
+    if choice == "specific":
         return [version for version in available if version in set(policy.specific.versions)]
     return available

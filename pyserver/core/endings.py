@@ -45,7 +45,7 @@ class Endings:
 
     async def _discard_after(self, ending: list[asyncio.Task[None]], source: ModelSource) -> None:
         await asyncio.gather(*ending, return_exceptions=True)
-        source.discard()
+        await asyncio.to_thread(source.discard)
 
     def begin_unload(self, version: ModelVersion) -> list[Leaving]:
         leaving = version.begin_unload()

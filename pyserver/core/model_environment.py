@@ -1,6 +1,7 @@
 """The Python that a model runs with: the server's own, or an environment that the model brings.
 
-    EXECUTION_ENV_PATH    a folder, or an archive of one, as Triton's (parameters of the config)
+    EXECUTION_ENV_PATH    a folder, or an archive of one, as Triton's (parameters of the config);
+                          the archive may lie on object storage
     python                a folder with bin/python, or an interpreter (parameters; ours alone)
     requirements.txt      beside the model: built once, with the server's packages behind its own
 
@@ -14,17 +15,22 @@ import hashlib
 import logging
 import os
 import re
+import secrets
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pyserver.beneath import fault_in, is_private
 from pyserver.core.python_probe import PROBE_WITHIN_S, run_program, usable_package
 from pyserver.errors import InvalidArgumentError, UnavailableError
 from pyserver.repository.environment_archive import unpack
 from pyserver.repository.environment_cache import file_digest, kept
+from pyserver.repository.storage_fsspec import FsspecStorage
+from pyserver.repository.storage_url import is_storage_url, parse_storage_url
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +65,20 @@ def python_environment(
     own = parameters.get("python", "")
     _warn_of_stub(name, model_dir, version_dir)
     for key, value in (("EXECUTION_ENV_PATH", given), ("python", own)):
-        if _REMOTE.match(value):
+        fetched = key == "EXECUTION_ENV_PATH" and is_storage_url(value)
+        if _REMOTE.match(value) and not fetched:
             raise InvalidArgumentError(
-                f"model '{name}': {key} is '{value}', and an environment in remote storage is not"
-                " fetched; put it into the model's folder and name it"
-                f" '{_MODEL_DIRECTORY}/<file>', or give the path of a folder on this machine"
+                f"model '{name}': {key} is '{value}', which is not fetched from there; put it into"
+                f" the model's folder and name it '{_MODEL_DIRECTORY}/<file>', or give the path of"
+                " a folder on this machine (an archive of EXECUTION_ENV_PATH may lie on s3://,"
+                " gs:// or as://)"
             )
     if given:
-        folder = _unpacked(_path(given, model_dir), say)
+        folder = (
+            _downloaded(name, given, say)
+            if is_storage_url(given)
+            else _unpacked(_path(given, model_dir), say)
+        )
     elif own:
         folder = _path(own, model_dir)
     else:
@@ -80,7 +92,11 @@ def python_environment(
 
 
 def _path(text: str, model_dir: Path) -> Path:
-    """Relative paths count from the model's folder."""
+    """Relative paths count from the model's folder, and stay there where it was sent to us."""
+    relative = text.removeprefix(_MODEL_DIRECTORY).lstrip("/") if text.startswith("$") else text
+    why = None if relative.startswith("/") else fault_in(relative)
+    if why is not None and is_private(model_dir):
+        raise InvalidArgumentError(f"the Python environment '{text}' of an uploaded model {why}")
     return model_dir / text.replace(_MODEL_DIRECTORY, str(model_dir))
 
 
@@ -103,18 +119,46 @@ def _unpacked(path: Path, say: Callable[[str], None]) -> Path:
     if not path.is_file():
         raise InvalidArgumentError(f"the Python environment '{path}' does not exist")
     say("unpacking its Python environment")
+    return _kept(str(path), file_digest(path), lambda folder: _unpack(path, folder))
+
+
+def _downloaded(name: str, url: str, say: Callable[[str], None]) -> Path:
+    """An archive on object storage. Known again by its tag, without which it is always fetched."""
+    parent, _, last = url.rpartition("/")
+    try:
+        storage = FsspecStorage(parse_storage_url(parent))
+    except ValueError:
+        raise InvalidArgumentError(
+            f"model '{name}' has the EXECUTION_ENV_PATH '{url}', which names no object in a bucket"
+        ) from None
+    say("downloading its Python environment")
+    file = storage.stat(last)
+    tag = file.tag or secrets.token_hex()
+    digest = hashlib.sha256("\0".join((url, tag, str(file.size))).encode()).hexdigest()
 
     def make(folder: Path) -> None:
-        unpack(path, folder)
-        relocate = folder / "bin" / "conda-unpack"
-        if relocate.is_file():  # writes the folder's path into the files that know another
-            run_program([str(folder / "bin" / "python"), str(relocate)], PROBE_WITHIN_S, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as place:
+            archive = Path(place, "archive")
+            storage.fetch("", file, archive)
+            say("unpacking its Python environment")
+            _unpack(archive, folder)
 
+    return _kept(url, digest, make)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    unpack(archive, folder)
+    relocate = folder / "bin" / "conda-unpack"
+    if relocate.is_file():  # writes the folder's path into the files that know another
+        run_program([str(folder / "bin" / "python"), str(relocate)], PROBE_WITHIN_S, folder)
+
+
+def _kept(what: str, digest: str, make: Callable[[Path], None]) -> Path:
     try:
-        return kept("environments", file_digest(path), make)
+        return kept("environments", digest, make)
     except OSError as error:
         raise UnavailableError(
-            f"the Python environment '{path}' cannot be kept: {error}"
+            f"the Python environment '{what}' cannot be kept: {error}"
         ) from error
 
 

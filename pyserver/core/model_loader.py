@@ -110,11 +110,13 @@ class ModelLoader:
             try:
                 source = await asyncio.to_thread(self._sources.open, name, override)
                 if self._serves(source):
-                    source.discard()
+                    await asyncio.to_thread(source.discard)
                     return
+                source = await asyncio.to_thread(self._sources.run_agents, source, override)
                 if is_ensemble(source):
                     await self._prepare_steps(source, nested)
                 await self._load_all_versions(source, nested)
+                await asyncio.to_thread(source.loaded)
             except PollFailed as error:
                 self.poll_failures[name] = error.reason
                 raise
@@ -136,7 +138,7 @@ class ModelLoader:
             self._dependents.check(source)
         except ServerError as error:
             log.error("failed to load '%s': %s", source.name, error)
-            source.discard()
+            await asyncio.to_thread(source.discard)
             raise LoadFailed(source.name, str(error)) from error
 
     async def _load_step(self, ensemble: str, name: str, nested: bool) -> None:
@@ -159,7 +161,7 @@ class ModelLoader:
         if name in self._in_use and self._registry.ready_versions(name):
             return self._in_use[name]
         try:
-            return await asyncio.to_thread(self._sources.open, name)
+            return await asyncio.to_thread(self._sources.peek, name)
         except ServerError:
             return None  # told when it is loaded
 
@@ -326,7 +328,7 @@ class ModelLoader:
             if version.state is State.LOADING:
                 version.fail(reason)
             text += f"version {version.version} is at UNAVAILABLE state: {reason};"
-        source.discard()
+        await asyncio.to_thread(source.discard)
         self._endings.forget_metrics(source.name)
         await self._settle()
         for error in failures.values():

@@ -82,6 +82,8 @@ class RepositoryWatch:
 
     async def _listen(self) -> None:
         """Hears from the kernel. Without it the interval alone tells."""
+        if not self._folders:
+            return
         try:
             from watchfiles import awatch
         except ImportError:
@@ -151,7 +153,7 @@ class RepositoryWatch:
 
         def needs(ensemble: str) -> bool:
             try:
-                return name in step_models(self._sources.open(ensemble))
+                return name in step_models(self._sources.peek(ensemble))
             except ServerError:
                 return False
 

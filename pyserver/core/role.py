@@ -14,7 +14,6 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from pyserver.cache_settings import CacheSettings, cache_settings
@@ -134,7 +133,7 @@ class Core:
             self._watch = RepositoryWatch(
                 self.sources,
                 self.loader,
-                folders=[Path(path) for path in settings.model_repository],
+                folders=self.sources.folders(),
                 every_s=float(settings.repository_poll_secs),
                 spawn_task=self.spawn_task,
             )

@@ -18,7 +18,7 @@ def make_operations(core: Core) -> Operations:
         core.registry,
         core.loader,
         Sources(
-            core.sources.scan, core.engine.statistics, core.counters, core.loader.running.is_ready
+            core.sources.known, core.engine.statistics, core.counters, core.loader.running.is_ready
         ),
     )
 

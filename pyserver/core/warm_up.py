@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pyserver import _core
+from pyserver.beneath import LeadsOut, Refused, read_beneath
 from pyserver.datatype import BY_NUMBER, wire_name
 from pyserver.errors import InternalError, InvalidArgumentError
 
@@ -143,14 +144,15 @@ def _read_elements(given: ModelWarmup.Input, wanted: int, model_dir: Path) -> by
 def _read(file: str, model_dir: Path) -> bytes:
     folder = model_dir / FOLDER
     path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InvalidArgumentError(
-            f"warm-up file '{file}' must be inside the folder '{FOLDER}' of the model's directory"
-        )
     try:
-        if path.exists() and not path.is_file():  # a pipe would keep the load waiting
-            raise InvalidArgumentError(f"warm-up file {path} is not a regular file")
-        return path.read_bytes()
+        return read_beneath(folder, file)
+    except LeadsOut as error:
+        raise InvalidArgumentError(
+            f"warm-up file '{file}' must be inside the folder '{FOLDER}' of the model's directory:"
+            f" it {error}"
+        ) from error
+    except Refused as error:
+        raise InvalidArgumentError(f"warm-up file {path} {error}") from error
     except OSError as error:
         raise InternalError(
             f"failed to open text file for read {path}: {error.strerror}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pyserver.beneath import LeadsOut, Refused, read_beneath
 from pyserver.datatype import BY_CONFIG_NAME, Datatype
 from pyserver.errors import InvalidArgumentError
 
@@ -74,14 +75,17 @@ def _check(
 
 
 def _read(model_dir: Path, name: str, where: str) -> bytes:
-    folder = (model_dir / INITIAL_STATE_FOLDER).resolve()
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder):
-        raise InvalidArgumentError(
-            f"{where}: data_file '{name}' leads out of the model's {INITIAL_STATE_FOLDER} folder"
-        )
+    folder = model_dir / INITIAL_STATE_FOLDER
+    path = folder / name
     try:
-        return path.read_bytes()
+        return read_beneath(folder, name)
+    except LeadsOut as error:
+        raise InvalidArgumentError(
+            f"{where}: data_file '{name}' leads out of the model's {INITIAL_STATE_FOLDER} folder:"
+            f" it {error}"
+        ) from error
+    except Refused as error:
+        raise InvalidArgumentError(f"{where}: failed to read '{path}': it {error}") from error
     except OSError as error:
         raise InvalidArgumentError(
             f"{where}: failed to read '{path}': {error.strerror or error}"

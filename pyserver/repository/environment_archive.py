@@ -1,8 +1,8 @@
 """Unpacking a Python environment that came as a tar archive (conda-pack's, for one).
 
 The archive is not trusted to stay in its folder: absolute names, names and links that lead out,
-devices, and more bytes or files than an environment has are refused before anything is written
-there.
+devices, files with holes, and more bytes or files than an environment has are refused before
+anything is written there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pyserver.beneath import fault_in, open_beneath
 from pyserver.errors import InvalidArgumentError
 
 MAX_BYTES: Final = 64 << 30
@@ -19,7 +20,9 @@ MAX_MEMBERS: Final = 2_000_000
 _COPY_BYTES: Final = 1 << 20
 
 
-def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
+def unpack(
+    archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS
+) -> None:
     """Unpacks into the folder, which exists and is empty. Raises InvalidArgumentError, and may
     leave a part of it then.
     """
@@ -29,8 +32,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
     try:
         with tarfile.open(archive) as members:
             for count, member in enumerate(members):
-                if count >= MAX_MEMBERS:
-                    raise _refusal(archive, f"it has more than {MAX_MEMBERS} members")
+                if count >= max_members:
+                    raise _refusal(archive, f"it has more than {max_members} members")
                 left -= _unpack_member(archive, members, member, root, left)
                 if member.issym():
                     links.append(root / member.name)
@@ -69,20 +72,24 @@ def _unpack_member(
         _check_link(archive, member, source, root)
         os.link(source, target, follow_symlinks=False)
         return 0
+    if member.issparse():  # a few bytes would become any number of them
+        raise _refusal(archive, f"member '{member.name}' has holes")
     if not member.isfile():
         raise _refusal(archive, f"member '{member.name}' is neither a file, a folder nor a link")
-    return _unpack_file(archive, members, member, target, left)
+    if member.size > left:
+        raise _refusal(archive, f"it is too large when unpacked, from member '{member.name}' on")
+    return _unpack_file(archive, members, member, root, left)
 
 
 def _unpack_file(
-    archive: Path, members: tarfile.TarFile, member: tarfile.TarInfo, target: Path, left: int
+    archive: Path, members: tarfile.TarFile, member: tarfile.TarInfo, root: Path, left: int
 ) -> int:
     source = members.extractfile(member)
     assert source is not None
     written = 0
     mode = 0o755 if member.mode & 0o111 else 0o644
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(target, flags, mode), "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with open(open_beneath(root, member.name, flags, mode=mode), "wb") as file:
         while data := source.read(_COPY_BYTES):
             written += len(data)
             if written > left:
@@ -92,10 +99,10 @@ def _unpack_file(
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise _refusal(archive, f"member '{name}' leads out of it")
-    return path
+    why = fault_in(name)
+    if why is not None and PurePosixPath(name) != PurePosixPath():  # "./", the folder itself
+        raise _refusal(archive, f"member '{name}' leads out of it: it {why}")
+    return PurePosixPath(name)
 
 
 def _check_link(archive: Path, member: tarfile.TarInfo, source: Path, root: Path) -> None:

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+from pyserver.beneath import PRIVATE, LeadsOut, write_beneath
 from pyserver.errors import InvalidArgumentError
 
 FILE_PREFIX: Final = "file:"
@@ -46,12 +47,16 @@ def write_override(model_name: str, files: Mapping[str, bytes]) -> Path:
     Raises InvalidArgumentError for a path that leads out of the folder, OSError when a file cannot
     be written.
     """
-    folder = Path(tempfile.mkdtemp(prefix="pyserver-override-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PRIVATE}override-"))
     try:
         for name, content in files.items():
-            path = folder / _inside(model_name, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            write_beneath(folder, name, content)
+    except LeadsOut as error:
+        remove_override(folder)
+        raise InvalidArgumentError(
+            f"failed to load '{model_name}', the override file path '{name}' must remain inside the"
+            f" model directory: it {error}"
+        ) from error
     except BaseException:
         remove_override(folder)
         raise
@@ -60,13 +65,3 @@ def write_override(model_name: str, files: Mapping[str, bytes]) -> Path:
 
 def remove_override(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _inside(model_name: str, name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if not name or "\0" in name or path.is_absolute() or ".." in path.parts or not path.parts:
-        raise InvalidArgumentError(
-            f"failed to load '{model_name}', the override file path '{name}' must remain inside the"
-            " model directory"
-        )
-    return path

@@ -15,15 +15,17 @@ from pathlib import Path
 
 from pyserver.errors import InvalidArgumentError
 from pyserver.repository.identity import identity
+from pyserver.repository.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model's folder in a repository. `name` is what clients call it."""
+    """A model in a repository. `name` is what clients call it."""
 
     name: str
     path: Path
     repository: Path
+    storage: Storage | None = None  # where it lies if it is in no folder; paths are none then
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,35 @@ class Scan:
         return sorted(model for model, entry in self.models.items() if entry.name == name)
 
 
-def scan(repositories: Iterable[Path], *, namespacing: bool = False) -> Scan:
-    """Lists the models of all repositories. OSError when a repository cannot be read."""
+def scan(repositories: Iterable[Path | Storage], *, namespacing: bool = False) -> Scan:
+    """Lists the models of all repositories. OSError when a repository cannot be read, StorageError
+    for one on object storage.
+    """
     models: dict[str, ModelEntry] = {}
     duplicates: set[str] = set()
-    for repository in dict.fromkeys(path.absolute() for path in repositories):
-        with os.scandir(repository) as entries:
-            names = sorted(
-                entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
-            )
-        for name in names:
-            model = identity(repository, name, namespacing=namespacing)
+    for repository in dict.fromkeys(
+        one.absolute() if isinstance(one, Path) else one for one in repositories
+    ):
+        for entry in _entries(repository):
+            model = identity(entry.repository, entry.name, namespacing=namespacing)
             if model in models or model in duplicates:
                 models.pop(model, None)
                 duplicates.add(model)
             else:
-                models[model] = ModelEntry(name, repository / name, repository)
+                models[model] = entry
     return Scan(models, frozenset(duplicates))
+
+
+def _entries(repository: Path | Storage) -> list[ModelEntry]:
+    if not isinstance(repository, Path):
+        place = Path(repository.url)
+        names = repository.models()
+        return [ModelEntry(name, place / name, place, repository) for name in names]
+    with os.scandir(repository) as entries:
+        names = sorted(
+            entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
+        )
+    return [ModelEntry(name, repository / name, repository) for name in names]
 
 
 def check_model_name(name: str) -> None:

@@ -122,15 +122,15 @@ def test_files_outside_the_folder_are_refused(tmp_path: Path, file: str) -> None
     refusal(
         tmp_path,
         _input(f'input_data_file: "{file}"'),
-        f"warm-up file '{file}' must be inside the folder 'warmup' of the model's directory",
+        f"warm-up file '{file}' must be inside the folder 'warmup' of the model's directory: it .*",
     )
 
 
-@pytest.mark.parametrize("file", ["pipe", ""])
-def test_only_regular_files_are_read(tmp_path: Path, file: str) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "warmup").mkdir()
     os.mkfifo(tmp_path / "warmup" / "pipe")
-    refusal(tmp_path, _input(f'input_data_file: "{file}"'), "warm-up file .* is not a regular file")
+    refusal(tmp_path, _input('input_data_file: "pipe"'), "warm-up file .* is not a regular file")
+    refusal(tmp_path, _input('input_data_file: ""'), "warm-up file '' .*: it is empty")
 
 
 def test_links_within_the_folder_are_followed(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ PYTHON_ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("datatype", "_core"),
     ("settings",),
+    ("beneath",),
     ("cache_settings",),
     ("config",),
     ("backends", "repository", "observe"),

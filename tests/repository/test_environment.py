@@ -86,6 +86,15 @@ def test_files_links_and_modes(tmp_path: Path) -> None:
         ([("a", SYMLINK, "b"), ("b", SYMLINK, "a")], "Symlink loop"),
         ([("dev", tarfile.CHRTYPE, "")], "is neither a file, a folder nor a link"),
         ([("pipe", tarfile.FIFOTYPE, "")], "is neither a file, a folder nor a link"),
+        ([("block", tarfile.BLKTYPE, "")], "is neither a file, a folder nor a link"),
+        ([("holes", tarfile.GNUTYPE_SPARSE, "")], "has holes"),
+        ([("a\nb", FILE, "")], "leads out of it: it has a control character in it"),
+        ([("", FILE, "")], "member '' leads out of it"),
+        ([("a/" * 150 + "b", FILE, "")], "leads out of it: it has more than 100 parts"),
+        ([("a", SYMLINK, "/tmp"), ("a/x", FILE, "evil")], "link 'a' leads out of it"),
+        ([("a", SYMLINK, "."), ("b", HARDLINK, "a/../../x")], "leads out of it"),
+        ([("d/a", SYMLINK, ".."), ("d/a/../../x", FILE, "evil")], "climbs by '..'"),
+        ([(f"f{i}", FILE, "") for i in range(40)], "it has more than 30 members"),
         ([("big", FILE, "x" * 5000)], "it is too large when unpacked"),
         ([(f"f{i}", FILE, "x" * 600) for i in range(3)], "it is too large when unpacked"),
     ],
@@ -95,7 +104,7 @@ def test_what_is_refused(tmp_path: Path, members: list[Member], why: str) -> Non
     folder = tmp_path / "in" / "deep" / "out"
     folder.mkdir()
     with pytest.raises(InvalidArgumentError) as refused:
-        unpack(archive(tmp_path / "env.tar.gz", *members), folder, max_bytes=1000)
+        unpack(archive(tmp_path / "env.tar.gz", *members), folder, max_bytes=1000, max_members=30)
     assert why in str(refused.value)
     assert [one.name for one in (tmp_path / "in").rglob("*") if "out" not in str(one)] == ["deep"]
 
