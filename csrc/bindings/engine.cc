@@ -400,6 +400,17 @@ void bind_engine(py::module_& module) {
       .def("warm_up", &warm_up, py::arg("handle"), py::arg("peer"), py::arg("sample"),
            "Sends it a sample; event ('warmed_up', peer, what went wrong or '').")
       .def("statistics", &statistics, py::arg("handle"))
+      .def(
+          "usage",
+          [](Runner& runner) {
+            std::vector<engine::Usage> all;
+            in_engine(runner, [&](Engine& engine, uint64_t) { all = engine.usage(); });
+            py::dict made;
+            for (const engine::Usage& one : all)
+              made[py::int_(one.handle)] = py::make_tuple(one.in_flight, one.last_use_ns);
+            return made;
+          },
+          "By handle: (requests, batches and sequences in flight, monotonic ns of the last use).")
       .def("counters",
            [](Runner& runner) {
              engine::Counters counters;

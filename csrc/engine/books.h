@@ -114,6 +114,13 @@ struct Flight {
   std::vector<uint64_t> followers;
 };
 
+// Whether a model is in use, and when it last was.
+struct Usage {
+  uint32_t handle = 0;
+  uint64_t in_flight = 0;  // requests in its queue, batches or runs, and sequences that live
+  uint64_t last_use_ns = 0;
+};
+
 enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
 
 struct Peer {
@@ -161,6 +168,7 @@ struct Model {
   uint64_t queued_bytes = 0;
   Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
   Request* order_last = nullptr;
+  uint64_t last_use_ns = 0;  // a request came, or a batch was over
   bool accepting = true;
   bool drained = false;          // reported once
   bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size

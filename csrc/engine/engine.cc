@@ -243,6 +243,17 @@ Counters Engine::counters() const {
   return now;
 }
 
+std::vector<Usage> Engine::usage() const {
+  std::vector<Usage> all;
+  all.reserve(models_.size());
+  for (const auto& [handle, model] : models_) {
+    const uint64_t in_flight = model->policy->queued() + model->running + model->waiting_for_cache +
+                               model->policy->live_sequences();
+    all.push_back({handle, in_flight, model->last_use_ns});
+  }
+  return all;
+}
+
 ResponseCache::Figures Engine::cache_figures() const {
   return cache_ ? cache_->figures() : ResponseCache::Figures{};
 }

@@ -42,11 +42,8 @@ InferExchange::InferExchange(InferService* service, uint32_t slot)
 Exchange* InferService::begin(Connection* connection, const RequestHead& head, const Route& route,
                               Refusal* refusal) {
   std::shared_ptr<const model::ModelSpec> spec;
-  base::Status status = catalog_->find(route.model, route.version, &spec);
-  if (status.ok() && spec->decoupled) {
-    status = base::unsupported(
-        "HTTP end point doesn't support models with decoupled transaction policy");
-  }
+  base::Status status = find_model(route.model, route.version, &spec);
+  if (waiting_room_->may_wait(status, route.model)) status = {};
   const Encoding encoding = parse_encoding(head.content_encoding);
   if (status.ok() && encoding == Encoding::kUnsupported) {
     ++host_->counters.infer_refused;
@@ -64,7 +61,8 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
     exchange = take_slot(&ticket);
     status =
         exchange != nullptr
-            ? exchange->start(connection, head, std::move(spec), encoding, link_->session(), ticket)
+            ? exchange->start(connection, head, route, std::move(spec), encoding, link_->session(),
+                              ticket)
             : base::unavailable("too many requests are in flight: the limit of this frontend is " +
                                 std::to_string(host_->settings.max_inflight));
   }
@@ -76,6 +74,16 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
   constexpr uint64_t kWorthReading = 64u << 20;
   refusal->now = head.content_length > kWorthReading;
   return nullptr;
+}
+
+base::Status InferService::find_model(std::string_view name, std::string_view version,
+                                      std::shared_ptr<const model::ModelSpec>* spec) const {
+  base::Status status = catalog_->find(name, version, spec);
+  if (status.ok() && (*spec)->decoupled) {
+    status = base::unsupported(
+        "HTTP end point doesn't support models with decoupled transaction policy");
+  }
+  return status;
 }
 
 InferExchange* InferService::take_slot(uint64_t* ticket) {
@@ -104,13 +112,16 @@ InferExchange* InferService::find(uint64_t ticket) {
 }
 
 base::Status InferExchange::start(Connection* connection, const RequestHead& head,
-                                  std::shared_ptr<const model::ModelSpec> spec, Encoding encoding,
-                                  const SessionRef& session, uint64_t ticket) {
+                                  const Route& route, std::shared_ptr<const model::ModelSpec> spec,
+                                  Encoding encoding, const SessionRef& session, uint64_t ticket) {
   connection_ = connection;
   ticket_ = ticket;
   live_ = true;
   session_ = session;
   spec_ = std::move(spec);
+  model_ = route.model;
+  version_ = route.version;
+  epoch_ = spec_ != nullptr ? service_->catalog_->epoch() : 0;
   answer_encoding_ = choose_encoding(head.accept_encoding);
   if (head.inference_header_length) header_length_.emplace(*head.inference_header_length);
   if (encoding == Encoding::kIdentity && !head.chunked) {
@@ -133,6 +144,24 @@ void InferExchange::body_complete() {
   base::Status status = body_.complete();
   if (session_->lost)
     status = base::unavailable("the server's core process ended; try again shortly");
+  // A body may be long under way: what its model was then may have been unloaded.
+  if (status.ok() && epoch_ != service_->catalog_->epoch()) status = find_model();
+  if (!waits()) go_on(std::move(status));
+}
+
+void InferExchange::called(base::Status status) {
+  if (status.ok()) status = find_model();
+  if (!waits()) go_on(std::move(status));
+}
+
+// Sets `spec_`, or begins to wait, or refuses.
+base::Status InferExchange::find_model() {
+  base::Status status = service_->find_model(model_, version_, &spec_);
+  if (!service_->waiting_room_->may_wait(status, model_)) return status;
+  return service_->waiting_room_->enter(this, model_, body_.capacity());
+}
+
+void InferExchange::go_on(base::Status status) {
   if (status.ok()) status = submit();
   if (!status.ok()) refuse(status);
 }

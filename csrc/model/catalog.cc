@@ -133,6 +133,7 @@ base::Status Catalog::apply(std::string_view json) {
     return malformed("it needs a name and versions");
   }
   Model model;
+  if (!read_flag(entry, "loadable", &model.loadable)) return malformed("'loadable' is a flag");
   for (const dom::element item : versions) {
     dom::object object;
     Version version;
@@ -166,12 +167,19 @@ base::Status Catalog::apply(std::string_view json) {
     }
   }
   models_.insert_or_assign(std::string(name), std::move(model));
+  ++epoch_;
   return {};
 }
 
 void Catalog::forget(std::string_view name) {
   const auto found = models_.find(name);
   if (found != models_.end()) models_.erase(found);
+  ++epoch_;
+}
+
+bool Catalog::loadable(std::string_view name) const {
+  const auto found = models_.find(name);
+  return found != models_.end() && found->second.loadable && found->second.newest_ready == SIZE_MAX;
 }
 
 base::Status Catalog::find(std::string_view name, std::string_view version_text,

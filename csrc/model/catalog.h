@@ -24,13 +24,20 @@ class Catalog {
   // Refused (and nothing changed) when it is not what core sends.
   base::Status apply(std::string_view json);
   void forget(std::string_view name);
-  void clear() { models_.clear(); }
+  void clear() {
+    models_.clear();
+    ++epoch_;
+  }
   size_t size() const { return models_.size(); }
 
   // `version_text` empty: the newest version that is ready. Refusals carry Triton's texts: NOT_FOUND for what is unknown,
   // UNAVAILABLE for a version that is not ready, INVALID_ARG for a version that is no number.
   base::Status find(std::string_view name, std::string_view version_text,
                     std::shared_ptr<const ModelSpec>* model) const;
+  // Whether no version of it serves now, but core will load it for whoever asks (--model-control-mode=on-demand).
+  bool loadable(std::string_view name) const;
+  // Changes with each announcement: what was found before may be found otherwise.
+  uint64_t epoch() const { return epoch_; }
 
  private:
   struct Version {
@@ -41,6 +48,7 @@ class Catalog {
   struct Model {
     std::vector<Version> versions;
     size_t newest_ready = SIZE_MAX;  // index in versions
+    bool loadable = false;
   };
   struct NameHash {
     using is_transparent = void;  // looked up by string_view, without a copy
@@ -48,6 +56,7 @@ class Catalog {
   };
 
   std::unordered_map<std::string, Model, NameHash, std::equal_to<>> models_;
+  uint64_t epoch_ = 1;
 };
 
 // What a version in a path or message means: -1 for the empty text, else a number; 0 is one that no model has.

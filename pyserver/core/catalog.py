@@ -31,11 +31,16 @@ _DELAY_HOOKS: Final = {
 }
 
 
-def catalog_entry(name: str, versions: Iterable[ModelVersion]) -> dict[str, Any]:
-    """The message that replaces what a frontend knows of the model."""
+def catalog_entry(
+    name: str, versions: Iterable[ModelVersion], *, loadable: bool = False
+) -> dict[str, Any]:
+    """The message that replaces what a frontend knows of the model. `loadable`: if no version is
+    READY, requests may wait while core loads it.
+    """
     return {
         "op": "model",
         "name": name,
+        "loadable": loadable,
         "versions": [_version_entry(version) for version in versions if version.version > 0],
     }
 

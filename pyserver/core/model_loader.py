@@ -60,14 +60,14 @@ class ModelLoader:
         self._asked_for: set[str] = set()  # not loaded for an ensemble alone
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
-        self._order = LoadOrder()
+        self.order = LoadOrder()
         self._handles = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         # Models whose folder or config is no good, and why.
         self.poll_failures: dict[str, str] = {}
         # Models whose last load failed later than that: Triton's reason.
         self.load_failures: dict[str, str] = {}
-        self._dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
+        self.dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
 
     def never_loaded(self) -> dict[str, str]:
         """Models that did not get as far as having versions, and why."""
@@ -85,7 +85,7 @@ class ModelLoader:
 
         `waiter`: the model whose own load waits for this one.
         """
-        with self._order.waiting(waiter, name) if waiter else nullcontext():
+        with self.order.waiting(waiter, name) if waiter else nullcontext():
             await self._load(name, override, nested=bool(waiter))
         self._asked_for.add(name)
 
@@ -118,18 +118,20 @@ class ModelLoader:
         """Loads the models that an ensemble needs; raises LoadFailed if it does not fit them."""
         try:
             await refuse_circle(source, self._known_source)
-            steps = [self._load_step(source.name, one, nested) for one in step_models(source)]
-            for result in await asyncio.gather(*steps, return_exceptions=True):
-                if isinstance(result, BaseException) and not isinstance(result, ServerError):
-                    raise result
-            self._dependents.check(source)
+            needed = step_models(source)
+            with self.order.needing(needed):
+                steps = [self._load_step(source.name, one, nested) for one in needed]
+                for result in await asyncio.gather(*steps, return_exceptions=True):
+                    if isinstance(result, BaseException) and not isinstance(result, ServerError):
+                        raise result
+            self.dependents.check(source)
         except ServerError as error:
             log.error("failed to load '%s': %s", source.name, error)
             source.discard()
             raise LoadFailed(source.name, str(error)) from error
 
     async def _load_step(self, ensemble: str, name: str, nested: bool) -> None:
-        if self._context.settings.model_control_mode != "explicit":
+        if not self._context.settings.loads_when_asked:
             async with self._locks[name]:
                 tried = (
                     name in self.poll_failures
@@ -140,7 +142,7 @@ class ModelLoader:
                 return
         elif self._registry.ready_versions(name):
             return
-        with self._order.waiting(ensemble, name):
+        with self.order.waiting(ensemble, name):
             await self._load(name, nested=nested)
 
     async def _known_source(self, name: str) -> ModelSource | None:
@@ -160,13 +162,13 @@ class ModelLoader:
         source = self._in_use.get(name)
         await self._unload(name)
         for step in step_models(source) if source is not None and dependents else ():
-            if step not in self._asked_for and not self._dependents.of(step):
+            if step not in self._asked_for and not self.dependents.of(step):
                 await self.unload(step, dependents=True)
 
     async def _unload(self, name: str) -> None:
         async with self._locks[name]:
             self._asked_for.discard(name)
-            for dependent in self._dependents.of(name):
+            for dependent in self.dependents.of(name):
                 await self._end_all(self._registry.ready_versions(dependent))
             for version in self._registry.ready_versions(name):
                 self._unload_version(version)
@@ -177,8 +179,8 @@ class ModelLoader:
             self.load_failures.pop(name, None)
             self._forget_source(name)
             # One that came back meanwhile, because of another of its models.
-            self._end_in_order(self._leaving(self._dependents.recheck(name)))
-            self._remember(self._dependents.lasting())
+            self._end_in_order(self._leaving(self.dependents.recheck(name)))
+            self._remember(self.dependents.lasting())
             await self._settle()
 
     def _waits(self, version: ModelVersion) -> bool:
@@ -190,7 +192,7 @@ class ModelLoader:
         """Unloads all models and waits until their processes have ended."""
         for source in list(self._in_use.values()):
             if is_ensemble(source):  # while their steps can still run
-                for name in (*self._dependents.of(source.name), source.name):
+                for name in (*self.dependents.of(source.name), source.name):
                     await self._end_all(self._registry.ready_versions(name))
         for version in list(self._registry):
             self._unload_version(version)
@@ -200,7 +202,7 @@ class ModelLoader:
 
     def is_needed(self, name: str) -> bool:
         """Whether ensembles are composed of it."""
-        return bool(self._dependents.of(name))
+        return bool(self.dependents.of(name))
 
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for all instances."""
@@ -234,7 +236,7 @@ class ModelLoader:
         ]
         if not failures:
             try:
-                self._dependents.check(source)  # a step may have gone while this was loading
+                self.dependents.check(source)  # a step may have gone while this was loading
             except ServerError as error:
                 failures = dict.fromkeys(versions, error)
         if failures:
@@ -333,10 +335,10 @@ class ModelLoader:
                 leaving += self._begin_unload(version)
         in_use = self._in_use.get(source.name)
         self._in_use[source.name] = source
-        self._remember(self._dependents.lasting())
+        self._remember(self.dependents.lasting())
         ensembles: list[int] = []
         try:
-            ensembles = await self._dependents.refit(source.name)
+            ensembles = await self.dependents.refit(source.name)
         finally:
             # A request that an ensemble has begun with the old versions ends with them.
             self._end_in_order([*self._leaving(ensembles), *leaving])
@@ -406,7 +408,7 @@ class ModelLoader:
             version.fail(f"Unavailable: {reason}")
             self.load_failures.pop(version.name, None)
         self._start(self._end(served))  # which answers what ensembles have in its queue
-        self._end_in_order(self._leaving(self._dependents.recheck(version.name)))
+        self._end_in_order(self._leaving(self.dependents.recheck(version.name)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

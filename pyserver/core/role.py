@@ -25,9 +25,10 @@ from pyserver.core.frontends import Frontends
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources
+from pyserver.core.on_demand import OnDemand, Surroundings
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
-from pyserver.core.served_version import Environment
+from pyserver.core.served_version import Environment, ServedVersion
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.errors import ServerError
@@ -94,6 +95,7 @@ class Core:
             region_bytes=settings.region_byte_size,
             catalog=self._catalog,
             on_proxy=self._proxied,
+            on_want=self._wanted,
             kill=lambda index: link.send({"op": "kill_frontend", "index": index}),
         )
         self.callers = Callers(self.directory, self.registry, self._loop, self._catalog)
@@ -118,13 +120,18 @@ class Core:
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
-            LoadContext(settings, environment, gpu_count, backend_info),
+            LoadContext(settings, environment, gpu_count, backend_info, self._accept),
             self.sources,
             self.registry,
             self.settle,
             self._remember,
         )
         self.calls.serve(self.loader)
+        self.on_demand: OnDemand | None = None
+        if settings.model_control_mode == "on-demand":
+            around = Surroundings(self.sources.scan, engine.usage, self._changed, self._not_loaded)
+            self.on_demand = OnDemand(settings, self.loader, self.registry, around)
+            self.callers.bring = self.on_demand.bring
 
     def custom_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """What the models count by themselves, by model: see CustomMetrics."""
@@ -147,7 +154,9 @@ class Core:
             self.link.send({"op": "fatal", "message": f"{error.code_name}: {error}"})
             return
         names = self._names_to_load(sorted(found.models))
-        duplicates = found.duplicates if self.settings.model_control_mode != "explicit" else ()
+        duplicates = found.duplicates if not self.settings.loads_when_asked else ()
+        if self.on_demand is not None:
+            self.on_demand.open(found, names)
         for name in duplicates:
             log.error("failed to load '%s': %s", name, DUPLICATED)
         results = await asyncio.gather(
@@ -168,9 +177,9 @@ class Core:
         self.link.send({"op": "ready", "summary": self.summary(sorted(duplicates))})
 
     def _names_to_load(self, in_repository: list[str]) -> list[str]:
-        if self.settings.model_control_mode != "explicit":
+        if not self.settings.loads_when_asked:
             return in_repository
-        if self._predecessor is not None:
+        if self._predecessor is not None and self.on_demand is None:
             return list(self._predecessor.models)
         wanted = self.settings.load_model
         return in_repository if "*" in wanted else list(dict.fromkeys(wanted))
@@ -228,6 +237,7 @@ class Core:
             "frontends": {str(index): figures for index, figures in frontends.items()},
             "instances": instances,
             "custom_metrics": self.custom_metrics(),
+            "on_demand": self.on_demand.counters() if self.on_demand is not None else {},
         }
 
     # --- the supervisor's messages ---
@@ -260,11 +270,15 @@ class Core:
     async def _drain(self) -> None:
         """Takes nothing new in; when all is answered and all instances have ended: "drained"."""
         self.begin_exit()
+        if self.on_demand is not None:
+            await self.on_demand.closed()
         await self.loader.unload_everything()
         self.link.send({"op": "drained"})
 
     def begin_exit(self) -> None:
         self.exiting = True
+        if self.on_demand is not None:
+            self.on_demand.close()
         self._announce_health()
 
     async def stop(self) -> None:
@@ -315,7 +329,9 @@ class Core:
         """The server's readiness as --strict-readiness defines it."""
         if not self._started or self.exiting:
             return False
-        return not self.settings.strict_readiness or self.registry.all_ready()
+        # Nobody expects of other models that they are loaded now.
+        expected = self.on_demand.held() if self.on_demand is not None else None
+        return not self.settings.strict_readiness or self.registry.all_ready(expected)
 
     # --- the catalog ---
 
@@ -334,7 +350,7 @@ class Core:
 
     def _announce(self) -> None:
         for name in sorted(self._dirty):
-            entry = catalog_entry(name, self.registry.versions(name).values())
+            entry = self._entry(name)
             self.engine.announce(json.dumps(entry))
             self.frontends.announce(entry)
             self.callers.announce(entry)
@@ -347,10 +363,30 @@ class Core:
             self._grpc.notice_health()
 
     def _catalog(self) -> list[Message]:
-        return [
-            catalog_entry(name, self.registry.versions(name).values())
-            for name in self.registry.names()
-        ]
+        names = set(self.registry.names())
+        if self.on_demand is not None:
+            names.update(self.on_demand.names())
+        return [self._entry(name) for name in sorted(names)]
+
+    def _entry(self, name: str) -> Message:
+        loadable = self.on_demand is not None and self.on_demand.loadable(name)
+        return catalog_entry(name, self.registry.versions(name).values(), loadable=loadable)
+
+    # --- models on demand ---
+
+    async def _accept(self, served: ServedVersion) -> None:
+        if self.on_demand is not None:
+            await self.on_demand.accept(served)
+
+    def _wanted(self, name: str) -> None:
+        if self.on_demand is not None:
+            self.on_demand.want(name)
+
+    def _not_loaded(self, name: str, error: ServerError) -> None:
+        self._announce()  # first what has become of the model
+        self.frontends.announce(
+            {"op": "not_loaded", "name": name, "code": error.code, "message": str(error)}
+        )
 
     # --- the rest ---
 

@@ -5,7 +5,7 @@ Source of the texts: Triton's model life cycle and its model repository extensio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,12 +86,15 @@ class Registry:
     def ready_versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.versions(name).values() if v.state is State.READY]
 
-    def all_ready(self) -> bool:
-        """Whether every version that should be available is; unloaded ones should not."""
+    def all_ready(self, names: Container[str] | None = None) -> bool:
+        """Whether every version that should be available is; unloaded ones should not. `names`:
+        only of these models.
+        """
         return all(
             version.state is State.READY
             or (version.state is State.UNAVAILABLE and version.reason == UNLOADED)
             for version in self
+            if names is None or version.name in names
         )
 
     def index(
