@@ -84,14 +84,20 @@ class OnDemand:
         loader: ModelLoader,
         registry: Registry,
         surroundings: Surroundings,
+        *,
         clock: Callable[[], float] = time.monotonic,
+        byte_size: Callable[[int], int] = proportional_byte_size,
     ) -> None:
+        """`clock` gives seconds of the clock that `usage` counts in; `byte_size` the memory of a
+        process, by pid.
+        """
         self._settings = settings
         self._limit = settings.on_demand_memory_limit_byte_size
         self._loader = loader
         self._registry = registry
         self._around = surroundings
         self._clock = clock
+        self._byte_size = byte_size
         self._known: dict[str, ModelEntry] = {}
         self._held: set[str] = set()
         self._loaded_s: dict[str, float] = {}
@@ -228,6 +234,8 @@ class OnDemand:
         try:
             await self._make_room(name, room)
             await self._loader.load(name, override)
+            for step in self._loader.dependents.needs(name):
+                self._loaded_s.setdefault(step, self._clock())
             self._loaded_s[name] = self._clock()
         except NoRoom:
             raise
@@ -289,7 +297,7 @@ class OnDemand:
     async def accept(self, served: ServedVersion) -> None:
         """A version is loaded, and not served yet: raises TooLarge if it will not be."""
         pids = {one["pid"] for one in served.instances()}
-        need = await asyncio.to_thread(lambda: sum(map(proportional_byte_size, pids)))
+        need = await asyncio.to_thread(lambda: sum(map(self._byte_size, pids)))
         if self._limit and need > self._limit:
             self._too_large[served.name] = self._alone_too_large(served.name, need)
             raise self._too_large[served.name]
@@ -370,9 +378,7 @@ class OnDemand:
             pids.setdefault(served.name, set()).update(one["pid"] for one in served.instances())
 
         def measure() -> dict[str, int]:
-            return {
-                name: sum(proportional_byte_size(pid) for pid in its) for name, its in pids.items()
-            }
+            return {name: sum(map(self._byte_size, its)) for name, its in pids.items()}
 
         return await asyncio.to_thread(measure)
 
