@@ -403,12 +403,9 @@ void bind_engine(py::module_& module) {
       .def(
           "usage",
           [](Runner& runner) {
-            std::vector<engine::Usage> all;
-            in_engine(runner, [&](Engine& engine, uint64_t) { all = engine.usage(); });
-            py::dict made;
-            for (const engine::Usage& one : all)
-              made[py::int_(one.handle)] = py::make_tuple(one.in_flight, one.last_use_ns);
-            return made;
+            engine::Usage usage;
+            in_engine(runner, [&](Engine& engine, uint64_t) { usage = engine.usage(); });
+            return usage;
           },
           "By handle: (requests, batches and sequences in flight, monotonic ns of the last use).")
       .def("counters",

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/ensemble.h"
@@ -114,12 +115,9 @@ struct Flight {
   std::vector<uint64_t> followers;
 };
 
-// Whether a model is in use, and when it last was.
-struct Usage {
-  uint32_t handle = 0;
-  uint64_t in_flight = 0;  // requests in its queue, batches or runs, and sequences that live
-  uint64_t last_use_ns = 0;
-};
+// Whether models are in use, and when they last were, by handle: requests in the queue, batches or runs, and sequences that live;
+// monotonic ns.
+using Usage = std::unordered_map<uint32_t, std::pair<uint64_t, uint64_t>>;
 
 enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
 

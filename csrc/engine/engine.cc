@@ -243,13 +243,12 @@ Counters Engine::counters() const {
   return now;
 }
 
-std::vector<Usage> Engine::usage() const {
-  std::vector<Usage> all;
-  all.reserve(models_.size());
+Usage Engine::usage() const {
+  Usage all;
   for (const auto& [handle, model] : models_) {
     const uint64_t in_flight = model->policy->queued() + model->running + model->waiting_for_cache +
                                model->policy->live_sequences();
-    all.push_back({handle, in_flight, model->last_use_ns});
+    all[handle] = {in_flight, model->last_use_ns};
   }
   return all;
 }
