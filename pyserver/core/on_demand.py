@@ -27,6 +27,7 @@ from pyserver.core.eviction import (
     to_evict,
 )
 from pyserver.core.model_loader import ModelLoader
+from pyserver.core.residents import Residents
 from pyserver.core.served_version import ServedVersion
 from pyserver.errors import InternalError, ServerError, UnavailableError
 from pyserver.observe.memory import proportional_byte_size
@@ -41,8 +42,6 @@ TICK_S: Final = 0.5
 MEASURE_EVERY_S: Final = 10.0
 # While room is waited for.
 LOOK_EVERY_S: Final = 0.1
-# The requests that a load was for are on their way to the model.
-FRESH_S: Final = 1.0
 NEVER: Final = float("inf")
 
 
@@ -97,10 +96,11 @@ class OnDemand:
         self._registry = registry
         self._around = surroundings
         self._clock = clock
-        self._byte_size = byte_size
+        self._residents = Residents(loader, registry, surroundings.usage, clock, byte_size)
         self._known: dict[str, ModelEntry] = {}
         self._held: set[str] = set()
-        self._loaded_s: dict[str, float] = {}
+        self._pinned: frozenset[str] = frozenset()
+        self._admitting: list[str] = []  # being loaded
         self._sizes: dict[str, int] = {}  # as last measured, of those that have left too
         self._reserved: dict[object, int] = {}  # for loads under way
         self._failures: dict[str, _Failure] = {}
@@ -116,6 +116,7 @@ class OnDemand:
 
     def open(self, found: Scan, pinned: list[str]) -> None:
         """`pinned` are loaded by whoever calls, and stay."""
+        self._pinned = frozenset(pinned)
         self._held.update(pinned)
         self._take_in(found)
         self._ticking = asyncio.get_running_loop().create_task(self._tick_on())
@@ -191,7 +192,8 @@ class OnDemand:
             self._around.refuse(name, UnavailableError(self._failures[name].reason))
         except Exception as error:  # a bug of ours: nobody must wait for ever
             log.exception("loading '%s' on demand failed", name)
-            self._around.refuse(name, InternalError(f"{type(error).__name__}: {error}"))
+            await self._failed(name, InternalError(f"{type(error).__name__}: {error}"))
+            self._around.refuse(name, UnavailableError(self._failures[name].reason))
         finally:
             self._loads.pop(name, None)
             self._wanted.discard(name)
@@ -225,18 +227,27 @@ class OnDemand:
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
         """As ModelLoader.unload; the next request loads it again."""
-        if name not in self._settings.load_model:
+        if name not in self._pinned:
             self._held.discard(name)
         await self._loader.unload(name, dependents=dependents)
 
     async def _admit(self, name: str, override: LoadOverride | None) -> None:
+        self._admitting.append(name)
+        try:
+            await self._load_in_room(name, override)
+            self._counters["loads"] += 1
+            self._failures.pop(name, None)
+            await self._judge(name)
+        finally:
+            self._admitting.remove(name)
+
+    async def _load_in_room(self, name: str, override: LoadOverride | None) -> None:
         room = object()
+        self._too_large.pop(name, None)
         try:
             await self._make_room(name, room)
             await self._loader.load(name, override)
-            for step in self._loader.dependents.needs(name):
-                self._loaded_s.setdefault(step, self._clock())
-            self._loaded_s[name] = self._clock()
+            self._residents.loaded(name)
         except NoRoom:
             raise
         except ServerError as error:
@@ -244,9 +255,6 @@ class OnDemand:
             raise
         finally:
             self._reserved.pop(room, None)
-        self._counters["loads"] += 1
-        self._failures.pop(name, None)
-        await self._judge(name)
 
     async def _failed(self, name: str, error: ServerError) -> None:
         """No other load is tried for a while; of what is too large, until its files change."""
@@ -274,15 +282,16 @@ class OnDemand:
             return
         need = byte_sizes((name, *self._loader.dependents.needs(name)), self._sizes)
         self._reserved[room] = need
-        end_s = self._clock() + self._settings.on_demand_load_timeout_secs
+        # Before those who wait are given up without this reason.
+        end_s = self._clock() + 0.9 * self._settings.on_demand_load_timeout_secs
         while True:
-            sizes = await self._measure()
-            residents = [one for one in self._residents(sizes) if one.name != name]
+            sizes = await self._residents.measure()
+            residents = self._now(sizes)
             taken = sum(sizes.values())
             excess = taken + sum(self._reserved.values()) - self._limit
             if excess <= 0:
                 return
-            excess -= taken - sum(one.byte_size for one in self._residents(sizes))  # is leaving
+            excess -= taken - sum(one.byte_size for one in residents)  # what is leaving
             victims = to_evict(residents, excess) if excess > 0 else []
             if byte_sizes(victims, sizes) >= excess > 0:
                 await self._evict(victims, f"to make room for '{name}'")
@@ -296,9 +305,10 @@ class OnDemand:
 
     async def accept(self, served: ServedVersion) -> None:
         """A version is loaded, and not served yet: raises TooLarge if it will not be."""
-        pids = {one["pid"] for one in served.instances()}
-        need = await asyncio.to_thread(lambda: sum(map(self._byte_size, pids)))
-        if self._limit and need > self._limit:
+        if not self._limit:
+            return
+        need = await self._residents.measure_one(served)
+        if need > self._limit:
             self._too_large[served.name] = self._alone_too_large(served.name, need)
             raise self._too_large[served.name]
 
@@ -311,7 +321,7 @@ class OnDemand:
     async def _judge(self, name: str) -> None:
         """Now that it is loaded, with what it is composed of: others leave for it, or it does."""
         names = {name, *self._loader.dependents.needs(name)}
-        sizes = await self._measure()
+        sizes = await self._residents.measure()
         self._sizes |= {one: sizes[one] for one in names if one in sizes}
         need = byte_sizes(names, sizes)
         if self._limit and need > self._limit:
@@ -325,7 +335,7 @@ class OnDemand:
     async def _trim(self, sizes: Mapping[str, int]) -> None:
         if not self._limit:
             return
-        residents = self._residents(sizes)
+        residents = self._now(sizes)
         excess = sum(one.byte_size for one in residents) + sum(self._reserved.values())
         if excess > self._limit:
             victims = to_evict(residents, excess - self._limit)
@@ -338,49 +348,14 @@ class OnDemand:
 
     async def _unload_if_idle(self, name: str, why: str) -> bool:
         """It may have been used, or unloaded, since it was chosen."""
-        if name not in may_leave(self._residents({})):
+        if name not in may_leave(self._now({})):
             return False
         log.info("unloading '%s' %s", name, why)
         await self._loader.unload(name)
         return True
 
-    def _residents(self, sizes: Mapping[str, int]) -> list[Resident]:
-        usage = self._around.usage()
-        now_s = self._clock()
-        needed = self._loader.order.needed()
-        found = []
-        for name in self._registry.names():
-            ready = self._registry.ready_versions(name)
-            if not ready:
-                continue
-            figures = [usage.get(one.loaded.handle, (0, 0)) for one in ready if one.loaded]
-            loaded_s = self._loaded_s.setdefault(name, now_s)
-            found.append(
-                Resident(
-                    name,
-                    sizes.get(name, 0),
-                    max(loaded_s, *(last_ns / 1e9 for _, last_ns in figures)),
-                    any(count for count, _ in figures)
-                    or now_s - loaded_s < FRESH_S
-                    or name in needed,
-                    name in self._held,
-                    tuple(self._loader.dependents.of(name)),
-                )
-            )
-        return found
-
-    async def _measure(self) -> dict[str, int]:
-        """What each model's processes hold, those that are ending too. In a thread: the kernel
-        walks through all of it.
-        """
-        pids: dict[str, set[int]] = {}
-        for served in self._loader.running.values():
-            pids.setdefault(served.name, set()).update(one["pid"] for one in served.instances())
-
-        def measure() -> dict[str, int]:
-            return {name: sum(map(self._byte_size, its)) for name, its in pids.items()}
-
-        return await asyncio.to_thread(measure)
+    def _now(self, sizes: Mapping[str, int]) -> list[Resident]:
+        return self._residents.now(sizes, self._held, self._admitting)
 
     # --- time ---
 
@@ -396,16 +371,14 @@ class OnDemand:
         """Unloads what has not been used, and what is too much; looks for new models."""
         now_s = self._clock()
         keep_s = self._settings.on_demand_keep_alive_secs
-        for name in list(self._loaded_s):
-            if not self._registry.ready_versions(name):
-                del self._loaded_s[name]  # the next load counts anew
+        self._residents.forget_others()
         if keep_s:
-            for name in expired(self._residents({}), keep_s, now_s):
+            for name in expired(self._now({}), keep_s, now_s):
                 if await self._unload_if_idle(name, f"after {keep_s} s without a request"):
                     self._counters["expired"] += 1
         if now_s >= self._next_measure_s and self._limit:
             self._next_measure_s = now_s + MEASURE_EVERY_S
-            sizes = await self._measure()
+            sizes = await self._residents.measure()
             self._sizes |= {name: size for name, size in sizes.items() if size}
             await self._trim(sizes)
         if now_s >= self._next_scan_s:
