@@ -339,6 +339,8 @@ class OnDemand:
         excess = sum(one.byte_size for one in residents) + sum(self._reserved.values())
         if excess > self._limit:
             victims = to_evict(residents, excess - self._limit)
+            if byte_sizes(victims, sizes) < excess - self._limit:
+                self._next_measure_s = 0.0  # as soon as one is not in use any more
             await self._evict(victims, "to keep to the memory limit")
 
     async def _evict(self, names: list[str], why: str) -> None:

@@ -71,7 +71,7 @@ class Residents:
                     sizes.get(name, 0),
                     max(loaded_s, *(last_ns / 1e9 for _, last_ns in figures)),
                     any(count for count, _ in figures)
-                    or now_s - loaded_s < FRESH_S
+                    or (now_s - loaded_s < FRESH_S and not any(last for _, last in figures))
                     or name in needed
                     or name in loading,
                     name in held,
