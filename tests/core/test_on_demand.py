@@ -214,7 +214,7 @@ async def test_what_is_in_use_stays_and_the_load_waits_for_room(
     one.used("a", in_flight=1)
     with pytest.raises(NoRoom, match="there is no room for model 'b': it needs 10 bytes, 10 of"):
         task = asyncio.create_task(one.on_demand.load("b"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # it has begun
         one.now_s += 121
         await task
     one.on_demand.close()
