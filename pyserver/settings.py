@@ -43,6 +43,10 @@ def _default_region_byte_size() -> int:
     return usable_memory_byte_size() // 4
 
 
+def _default_on_demand_memory_limit() -> int:
+    return usable_memory_byte_size() // 10 * 7
+
+
 _TLS_FIELDS = ("use_ssl", "use_ssl_mutual", "server_cert", "server_key", "root_cert")
 
 
@@ -74,6 +78,9 @@ class Settings:
     model_control_mode: str = "none"
     repository_poll_secs: int = 15
     load_model: tuple[str, ...] = ()
+    on_demand_keep_alive_secs: int = 300  # 0: for ever
+    on_demand_memory_limit_byte_size: int = field(default_factory=_default_on_demand_memory_limit)
+    on_demand_load_timeout_secs: int = 120
     model_config_name: str = ""
     model_load_thread_count: int = 4
     model_load_retry_count: int = 0
@@ -192,6 +199,11 @@ class Settings:
             key=own["server_key"],
             root=own["root_cert"] if own["use_ssl_mutual"] else "",
         )
+
+    @property
+    def loads_when_asked(self) -> bool:
+        """Whether clients may load and unload models."""
+        return self.model_control_mode in ("explicit", "on-demand")
 
     def backend_settings(self, backend: str) -> dict[str, str]:
         """What --backend-config says for one backend, over what it says for all of them."""

@@ -199,7 +199,9 @@ base::Status Callees::find(const std::string& name, int64_t version,
     const std::lock_guard lock(mutex_);
     if (complete_) {
       base::Status status = find_known(name, version, model);
-      if (!status.ok() || met_.contains(name)) return status;
+      // One that is not loaded is asked for: core loads it, or says no.
+      if ((!status.ok() && !catalog_.loadable(name)) || (status.ok() && met_.contains(name)))
+        return status;
     }
   }
   const bool met = ask_(name).cast<bool>();

@@ -332,6 +332,14 @@ void bind_engine(py::module_& module) {
           "their "
           "model's settings.")
       .def("statistics", &statistics, py::arg("handle"))
+      .def(
+          "usage",
+          [](Runner& runner) {
+            engine::Usage usage;
+            in_engine(runner, [&](Engine& engine, uint64_t) { usage = engine.usage(); });
+            return usage;
+          },
+          "By handle: (requests, batches and sequences in flight, monotonic ns of the last use).")
       .def("counters",
            [](Runner& runner) {
              engine::Counters counters;

@@ -58,6 +58,8 @@ gateway::GatewaySettings settings_from(const py::dict& given) {
       settings.max_connections = value.cast<uint32_t>();
     } else if (name == "max_inflight") {
       settings.max_inflight = value.cast<uint32_t>();
+    } else if (name == "load_timeout_s") {
+      settings.load_timeout_s = value.cast<uint32_t>();
     } else if (name == "idle_timeout_s") {
       settings.idle_timeout_s = value.cast<uint32_t>();
     } else if (name == "head_timeout_s") {
@@ -171,6 +173,23 @@ class PyGateway {
     gateway_.attach_grpc(std::move(copy));
   }
 
+  void on_want(py::function wants) {
+    wants_ = std::move(wants);  // as with drain()
+    gateway_.on_want([this](const std::string& name) {
+      const py::gil_scoped_acquire held;
+      try {
+        wants_(name);
+      } catch (py::error_already_set&) {
+        if (error_ == nullptr) error_ = std::current_exception();
+        gateway_.stop();
+      }
+    });
+  }
+
+  void refuse_model(const std::string& name, int code, const std::string& message) {
+    gateway_.refuse_model(name, base::Status(static_cast<base::Code>(code), message));
+  }
+
   void drain(py::function drained) {
     drained_ = std::move(
         drained);  // kept here, because the loop may drop its callback without holding the GIL
@@ -206,6 +225,7 @@ class PyGateway {
     made["handshakes_failed"] = now.handshakes_failed;
     made["connections_refused"] = now.connections_refused;
     made["inflight"] = now.inflight;
+    made["parked"] = now.parked;
     made["cancelled"] = now.cancelled;
     made["timeouts"] = now.timeouts;
     made["region_bytes"] = now.region_bytes;
@@ -228,6 +248,7 @@ class PyGateway {
   std::vector<std::unique_ptr<PythonWatcher>> retired_;
   std::exception_ptr error_;
   py::function drained_;
+  py::function wants_;
 };
 
 // Names the process and lets it die with its parent, whatever happens to that. False: the parent is gone already.
@@ -291,6 +312,10 @@ void bind_gateway(py::module_& module) {
           "forget_model",
           [](PyGateway& self, const std::string& name) { self.gateway().forget_model(name); },
           py::arg("name"))
+      .def("refuse_model", &PyGateway::refuse_model, py::arg("name"), py::arg("code"),
+           py::arg("message"), "A model that was wanted was not loaded.")
+      .def("on_want", &PyGateway::on_want, py::arg("wants"),
+           "`wants(name)` hears of a model that requests wait for, between two turns.")
       .def(
           "set_live", [](PyGateway& self, bool live) { self.gateway().set_live(live); },
           py::arg("live"))

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/ensemble.h"
@@ -116,6 +117,10 @@ struct Flight {
   std::vector<uint64_t> followers;
 };
 
+// Whether models are in use, and when they last were, by handle: requests in the queue, batches or runs, and sequences that live;
+// monotonic ns.
+using Usage = std::unordered_map<uint32_t, std::pair<uint64_t, uint64_t>>;
+
 enum class PeerKind : uint8_t { kFrontend, kInstance, kControl };
 
 struct Peer {
@@ -166,6 +171,7 @@ struct Model {
   uint64_t queued_bytes = 0;
   Request* order_first = nullptr;  // preserve_ordering: those whose answers are not complete
   Request* order_last = nullptr;
+  uint64_t last_use_ns = 0;  // a request came, or a batch was over
   bool accepting = true;
   bool drained = false;          // reported once
   bool queue_is_direct = false;  // each request is a batch: running ahead costs no batch its size

@@ -253,6 +253,16 @@ Counters Engine::counters() const {
   return now;
 }
 
+Usage Engine::usage() const {
+  Usage all;
+  for (const auto& [handle, model] : models_) {
+    const uint64_t in_flight = model->policy->queued() + model->running + model->waiting_for_cache +
+                               model->policy->live_sequences();
+    all[handle] = {in_flight, model->last_use_ns};
+  }
+  return all;
+}
+
 ResponseCache::Figures Engine::cache_figures() const {
   return cache_ ? cache_->figures() : ResponseCache::Figures{};
 }

@@ -111,6 +111,7 @@ class Engine {
   void remove_instance(uint32_t peer, uint64_t now_ns);
   const Model* find_model(uint32_t handle) const;
   Counters counters() const;
+  Usage usage() const;
   ResponseCache::Figures cache_figures() const;
   // Answers are kept elsewhere, too: event kCacheAsk wants cache_answer(), kCacheKeep (the answer as bytes in `message`) wants
   // cache_kept(). Ensembles' are not: what they are made of may change without a trace in their own files.

@@ -240,6 +240,7 @@ void Engine::end_run(Run* run) {
   }
   --counters_.live_runs;
   --model->running;
+  model->last_use_ns = now_ns_;
   ended.reset();
   if (Request* still = find_request(ticket); still != nullptr) finish_if_over(still);
   check_drained(model);

@@ -74,7 +74,7 @@ void Engine::submit(Peer* from, const shm::Submit& record, uint64_t now_ns) {
 // Answers a request from the cache, hands it to its model's policy, or begins an ensemble's run.
 void Engine::enqueue(Request* request, std::span<const uint8_t> table, uint64_t now_ns) {
   Model* const model = request->model;
-  request->enqueue_ns = now_ns;
+  request->enqueue_ns = model->last_use_ns = now_ns;
   if (model->ensemble == nullptr && model->settings.preserve_ordering) enter_order(request);
   if (model->policy->queued() + model->waiting_for_cache >= model->settings.max_queued_requests ||
       request->payload_bytes > model->settings.max_queued_bytes - model->queued_bytes) {

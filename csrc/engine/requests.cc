@@ -170,6 +170,7 @@ void Engine::close_if_over(Batch* batch) {
   } else {
     account(batch->figures, base::wall_ms(), &batch->model->statistics);
     --batch->model->running;
+    batch->model->last_use_ns = now_ns_;
   }
   --batch->instance->unclosed;
   if (batch->instance->leaving && batch->instance->unclosed == 0) {

@@ -16,6 +16,7 @@ struct Counters {
   uint64_t handshakes_failed = 0;    // TLS was not agreed on
   uint64_t connections_refused = 0;  // over the limit: left in the backlog for a while
   uint64_t inflight = 0;             // requests whose memory is still in use
+  uint64_t parked = 0;               // of these, or not yet: wait for their model to be loaded
   uint64_t cancelled = 0;            // clients that left while their request ran
   uint64_t timeouts = 0;
   uint64_t region_bytes = 0;    // of bodies, received by the kernel straight into our region

@@ -36,9 +36,10 @@ void Gateway::Waker::on_events(uint32_t) {
 Gateway::Gateway(const GatewaySettings& gateway_settings)
     : policy_(gateway_settings),
       link_(&loop),
-      infer_(this, &link_, &catalog_),
+      waiting_room_(this, &link_, &catalog_),
+      infer_(this, &link_, &catalog_, &waiting_room_),
       proxy_(this, &link_),
-      grpc_(this, &policy_, &link_, &catalog_) {
+      grpc_(this, &policy_, &link_, &catalog_, &waiting_room_) {
   settings = gateway_settings;
   update_time();
 }
@@ -99,6 +100,21 @@ void Gateway::retire(uint32_t peer) {
   if (link_.session() != nullptr) link_.session()->peers.retire(peer);
 }
 
+base::Status Gateway::apply_model(std::string_view json) {
+  base::Status status = catalog_.apply(json);
+  waiting_room_.look();
+  return status;
+}
+
+void Gateway::forget_model(std::string_view name) {
+  catalog_.forget(name);
+  waiting_room_.look();
+}
+
+void Gateway::refuse_model(std::string_view name, const base::Status& reason) {
+  waiting_room_.refuse(name, reason);
+}
+
 base::Status Gateway::serve() {
   serving_ = link_.session() != nullptr;
   if (!serving_) return base::unavailable("there is no core to serve with");
@@ -117,6 +133,8 @@ void Gateway::core_lost() {
   serving_ = false;
   link_.detach();
   catalog_.clear();
+  waiting_room_.refuse_all(
+      base::unavailable("the server's core process ended while the request was in flight"));
   infer_.on_core_lost();
   proxy_.on_core_lost();
   grpc_.on_core_lost();
@@ -125,6 +143,8 @@ void Gateway::core_lost() {
 void Gateway::drain(std::function<void()> drained) {
   drained_ = std::move(drained);
   draining = true;
+  // No core loads a model for them any more.
+  waiting_room_.refuse_all(base::unavailable("Server exiting"));
   for (const auto& listener : listeners_) listener->stop();
   greetings_.for_each([](Greeting* greeting) { greeting->close(); });
   connections_.for_each([](Connection* connection) { connection->drain(); });
@@ -151,6 +171,7 @@ void Gateway::turn(int max_wait_ms) {
   const bool records = take_records();
   grpc_.end_overdue(now_ns);
   grpc_.flush();
+  tell_wants();
   backlog_ = link_.flush();
   busy_ = events > 0 || records || grpc_.pending();
   if (busy_) spin_wait_.found(now_ns);
@@ -196,6 +217,12 @@ bool Gateway::take_records() {
   return count > 0;
 }
 
+void Gateway::tell_wants() {
+  for (const std::string& name : waiting_room_.take_wants()) {
+    if (wants_) wants_(name);
+  }
+}
+
 void Gateway::update_time() {
   now_ns = base::monotonic_ns();
   now_s = static_cast<uint32_t>(now_ns / kSecondNs);
@@ -217,6 +244,7 @@ void Gateway::sweep_at(uint32_t second) {
   connections_.for_each([second](Connection* connection) { connection->sweep(second); });
   proxy_.sweep(second);
   grpc_.sweep(second);
+  waiting_room_.sweep(second);
   give_back_memory();
   if (!serving_ || draining || client_count() >= settings.max_connections) return;
   for (const auto& listener : listeners_) static_cast<void>(listener->start());

@@ -30,6 +30,7 @@
 #include "gateway/policy.h"
 #include "gateway/proxy.h"
 #include "gateway/tls.h"
+#include "gateway/waiting_room.h"
 #include "model/catalog.h"
 
 namespace pyserver::gateway {
@@ -53,8 +54,12 @@ class Gateway final : public Host, public GreetingOwner {
   void retire(uint32_t peer);
   // Core's gRPC service: an O_PATH descriptor of its socket.
   void attach_grpc(base::UniqueFd link_fd) { grpc_.connect_to(std::move(link_fd)); }
-  base::Status apply_model(std::string_view json) { return catalog_.apply(json); }
-  void forget_model(std::string_view name) { catalog_.forget(name); }
+  base::Status apply_model(std::string_view json);
+  void forget_model(std::string_view name);
+  // A model that was wanted was not loaded.
+  void refuse_model(std::string_view name, const base::Status& reason);
+  // `wants(name)` hears, between two turns, of a model that requests wait for; once until core says something of it.
+  void on_want(std::function<void(const std::string&)> wants) { wants_ = std::move(wants); }
   void set_live(bool live) { live_ = live; }
   // The catalog is complete: requests are taken.
   base::Status serve();
@@ -111,6 +116,7 @@ class Gateway final : public Host, public GreetingOwner {
   size_t wait(int max_wait_ms);
   bool take_records();
   void update_time();
+  void tell_wants();
   void retry_listeners();
   void give_back_memory();
   void check_drained();
@@ -122,6 +128,7 @@ class Gateway final : public Host, public GreetingOwner {
   std::atomic<bool> stopping_{false};
   model::Catalog catalog_;
   CoreLink link_;
+  WaitingRoom waiting_room_;
   InferService infer_;
   ProxyService proxy_;
   h2::Server grpc_;
@@ -130,6 +137,7 @@ class Gateway final : public Host, public GreetingOwner {
   OwnedList<Connection> connections_;
   std::vector<std::unique_ptr<Watcher>> buried_;
   std::function<void()> drained_;
+  std::function<void(const std::string&)> wants_;
   bool live_ = true;
   bool serving_ = false;
   base::SpinWait spin_wait_;

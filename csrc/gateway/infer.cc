@@ -43,6 +43,7 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
                               Refusal* refusal) {
   std::shared_ptr<const model::ModelSpec> spec;
   base::Status status = find_model(route.model, route.version, &spec);
+  if (waiting_room_->may_wait(status, route.model)) status = {};
   const Encoding encoding = parse_encoding(head.content_encoding);
   if (status.ok() && encoding == Encoding::kUnsupported) {
     ++host_->counters.infer_refused;
@@ -60,8 +61,8 @@ Exchange* InferService::begin(Connection* connection, const RequestHead& head, c
     exchange = take_slot(&ticket);
     status =
         exchange != nullptr
-            ? exchange->start(connection, head, {std::move(spec), route.version.empty()}, encoding,
-                              link_->session(), ticket)
+            ? exchange->start(connection, head, route, std::move(spec), encoding, link_->session(),
+                              ticket)
             : base::unavailable("too many requests are in flight: the limit of this frontend is " +
                                 std::to_string(host_->settings.max_inflight));
   }
@@ -79,7 +80,7 @@ base::Status InferService::find_model(std::string_view name, std::string_view ve
                                       std::shared_ptr<const model::ModelSpec>* spec) const {
   base::Status status = catalog_->find(name, version, spec);
   if (status.ok() && (*spec)->decoupled) {
-    return base::unsupported(
+    status = base::unsupported(
         "HTTP end point doesn't support models with decoupled transaction policy");
   }
   return status;
@@ -110,15 +111,17 @@ InferExchange* InferService::find(uint64_t ticket) {
   return exchange->live() && exchange->ticket() == ticket ? exchange : nullptr;
 }
 
-base::Status InferExchange::start(Connection* connection, const RequestHead& head, Target target,
+base::Status InferExchange::start(Connection* connection, const RequestHead& head,
+                                  const Route& route, std::shared_ptr<const model::ModelSpec> spec,
                                   Encoding encoding, const SessionRef& session, uint64_t ticket) {
   connection_ = connection;
   ticket_ = ticket;
   live_ = true;
   session_ = session;
-  spec_ = std::move(target.spec);
-  newest_ = target.newest;
-  epoch_ = service_->catalog_->epoch();
+  spec_ = std::move(spec);
+  model_ = route.model;
+  version_ = route.version;
+  epoch_ = spec_ != nullptr ? service_->catalog_->epoch() : 0;
   answer_encoding_ = choose_encoding(head.accept_encoding);
   if (head.inference_header_length) header_length_.emplace(*head.inference_header_length);
   if (encoding == Encoding::kIdentity && !head.chunked) {
@@ -141,17 +144,26 @@ void InferExchange::body_complete() {
   base::Status status = body_.complete();
   if (session_->lost)
     status = base::unavailable("the server's core process ended; try again shortly");
-  if (status.ok()) status = renew_spec();
-  if (status.ok()) status = submit();
-  if (!status.ok()) refuse(status);
+  // A body may be long under way: what its model was then may have been unloaded.
+  if (status.ok() && epoch_ != service_->catalog_->epoch()) status = find_model();
+  if (!waits()) go_on(std::move(status));
 }
 
-// Models may have been switched to other versions, or unloaded, while the body came in.
-base::Status InferExchange::renew_spec() {
-  if (service_->catalog_->epoch() == epoch_) return {};
-  const std::shared_ptr<const model::ModelSpec> known = spec_;
-  return service_->find_model(known->name, newest_ ? std::string_view() : known->version_text,
-                              &spec_);
+void InferExchange::called(base::Status status) {
+  if (status.ok()) status = find_model();
+  if (!waits()) go_on(std::move(status));
+}
+
+// Sets `spec_`, or begins to wait, or refuses.
+base::Status InferExchange::find_model() {
+  base::Status status = service_->find_model(model_, version_, &spec_);
+  if (!service_->waiting_room_->may_wait(status, model_)) return status;
+  return service_->waiting_room_->enter(this, model_, body_.capacity());
+}
+
+void InferExchange::go_on(base::Status status) {
+  if (status.ok()) status = submit();
+  if (!status.ok()) refuse(status);
 }
 
 base::Status InferExchange::submit() {

@@ -1,7 +1,7 @@
 // Inference over HTTP: a body in our region, a Submit to core, a Reply, an answer straight out of the regions.
 //
 //   begin ──> receiving ──body_complete: decode, Submit──> running ──final Reply: encode──> answering ──done──> (gone)
-//                │ refused                                    │ abandoned: Cancel
+//                │    └──> waiting for its model to be loaded ─^ │ abandoned: Cancel
 //                └────────> answering                         └──> running without a client ──final, released──> gone
 //
 // A slot is given back when the client has its answer (or is gone) *and* core has said that the reply is final and that nobody reads the
@@ -26,6 +26,7 @@
 #include "gateway/host.h"
 #include "gateway/loop.h"
 #include "gateway/request_body.h"
+#include "gateway/waiting_room.h"
 #include "model/catalog.h"
 #include "protocol/http_infer.h"
 #include "shm/table.h"
@@ -34,13 +35,7 @@ namespace pyserver::gateway {
 
 class InferService;
 
-// The version that a request is for, as far as it is known before the body. `newest`: it named none.
-struct Target {
-  std::shared_ptr<const model::ModelSpec> spec;
-  bool newest = false;
-};
-
-class InferExchange final : public Exchange, private Watcher {
+class InferExchange final : public Exchange, public WaitingRoom::Guest, private Watcher {
  public:
   InferExchange(InferService* service, uint32_t slot);
   InferExchange(const InferExchange&) = delete;
@@ -48,8 +43,10 @@ class InferExchange final : public Exchange, private Watcher {
   ~InferExchange() override;
 
   // infer.cc: up to the Submit
-  base::Status start(Connection* connection, const RequestHead& head, Target target,
-                     Encoding encoding, const SessionRef& session, uint64_t ticket);
+  // `spec` is null while the model is not loaded; it is looked up again when the body has come.
+  base::Status start(Connection* connection, const RequestHead& head, const Route& route,
+                     std::shared_ptr<const model::ModelSpec> spec, Encoding encoding,
+                     const SessionRef& session, uint64_t ticket);
   std::span<uint8_t> window() override { return body_.window(); }
   void received(size_t bytes) override { body_.received(bytes); }
   void take(std::span<const uint8_t> bytes) override;
@@ -68,7 +65,9 @@ class InferExchange final : public Exchange, private Watcher {
 
  private:
   friend class InferService;
-  base::Status renew_spec();
+  void called(base::Status status) override;
+  base::Status find_model();
+  void go_on(base::Status status);
   base::Status submit();
   void refuse(const base::Status& status);
   void take_response(const shm::Reply& reply);
@@ -97,8 +96,9 @@ class InferExchange final : public Exchange, private Watcher {
   Connection* connection_ = nullptr;
   SessionRef session_;
   std::shared_ptr<const model::ModelSpec> spec_;
-  bool newest_ = false;  // it named no version
-  uint64_t epoch_ = 0;   // the catalog's, when spec_ was found
+  std::string model_;    // as the path says
+  std::string version_;  // likewise; mostly empty
+  uint64_t epoch_ = 0;   // of the catalog, when `spec_` was found
   RequestBody body_;
   protocol::DecodedRequest request_;
   std::optional<std::string> header_length_;
@@ -127,8 +127,8 @@ class InferExchange final : public Exchange, private Watcher {
 
 class InferService {
  public:
-  InferService(Host* host, CoreLink* link, model::Catalog* catalog)
-      : host_(host), link_(link), catalog_(catalog) {}
+  InferService(Host* host, CoreLink* link, model::Catalog* catalog, WaitingRoom* waiting_room)
+      : host_(host), link_(link), catalog_(catalog), waiting_room_(waiting_room) {}
 
   // As Host::begin.
   Exchange* begin(Connection* connection, const RequestHead& head, const Route& route,
@@ -150,6 +150,7 @@ class InferService {
   Host* host_;
   CoreLink* link_;
   model::Catalog* catalog_;
+  WaitingRoom* waiting_room_;
   protocol::InferDecoder decoder_;
   std::deque<InferExchange> slots_;  // addresses are stable
   std::vector<uint32_t> free_;

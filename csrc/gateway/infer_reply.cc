@@ -129,7 +129,13 @@ void InferExchange::abandoned() {
   let_go();
 }
 
-void InferExchange::client_left() { cancel(); }
+void InferExchange::client_left() {
+  cancel();
+  if (!waits()) return;
+  leave();
+  ++service_->host_->counters.cancelled;
+  refuse(base::cancelled("Request cancelled"));
+}
 
 void InferExchange::cancel() {
   if (!submitted_ || final_ || cancelled_) return;
@@ -142,6 +148,7 @@ void InferExchange::cancel() {
 
 // The client has its answer, or is gone.
 void InferExchange::let_go() {
+  leave();
   connection_ = nullptr;
   return_lease();
   settle();
@@ -157,7 +164,7 @@ void InferExchange::return_lease() {
 // Core is gone, and with it everybody who could answer or read our memory.
 void InferExchange::on_core_lost() {
   lease_ = 0;
-  if (!submitted_) return;  // the body is still coming; body_complete() will see it
+  if (!submitted_) return;  // body_complete() will see it, or the waiting room has told it
   const bool waiting = connection_ != nullptr && !answering_;
   final_ = true;
   released_ = true;
@@ -184,6 +191,8 @@ void InferExchange::settle() {
   header_length_.reset();
   table_.reset();
   spec_.reset();
+  model_.clear();
+  version_.clear();
   session_.reset();
   error_ = {};
   // One large answer must not keep its buffers for ever.

@@ -42,6 +42,8 @@ struct GatewaySettings {
   uint32_t max_connections = 16384;
   uint32_t max_inflight = 65536;
   uint32_t max_proxied = 1024;
+  uint32_t max_parked = 4096;       // requests that wait for models to be loaded
+  uint32_t load_timeout_s = 120;    // --on-demand-load-timeout-secs
   uint64_t keep_bytes = 64u << 20;  // freed memory of our region that stays warm
   uint32_t idle_timeout_s = 600;
   uint32_t head_timeout_s = 30;

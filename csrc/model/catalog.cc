@@ -140,6 +140,7 @@ base::Status Catalog::apply(std::string_view json) {
   if (dom::element element; entry["namesakes"].get(element) == simdjson::SUCCESS &&
                             element.get(model.namesakes) != simdjson::SUCCESS)
     return malformed("'namesakes' is a number");
+  if (!read_flag(entry, "loadable", &model.loadable)) return malformed("'loadable' is a flag");
   for (const dom::element item : versions) {
     dom::object object;
     Version version;
@@ -182,6 +183,11 @@ void Catalog::forget(std::string_view name) {
   if (found == models_.end()) return;
   models_.erase(found);
   ++epoch_;
+}
+
+bool Catalog::loadable(std::string_view name) const {
+  const auto found = models_.find(name);
+  return found != models_.end() && found->second.loadable && found->second.newest_ready == SIZE_MAX;
 }
 
 base::Status Catalog::find(std::string_view name, std::string_view version_text,

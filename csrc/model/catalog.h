@@ -30,8 +30,6 @@ class Catalog {
     models_.clear();
     ++epoch_;
   }
-  // Another number whenever find() may say something else.
-  uint64_t epoch() const { return epoch_; }
   size_t size() const { return models_.size(); }
 
   // `version_text` empty: the newest version that is ready. Refusals carry Triton's texts: NOT_FOUND for what is unknown,
@@ -39,6 +37,10 @@ class Catalog {
   // name of several.
   base::Status find(std::string_view name, std::string_view version_text,
                     std::shared_ptr<const ModelSpec>* model) const;
+  // Whether no version of it serves now, but core will load it for whoever asks (--model-control-mode=on-demand).
+  bool loadable(std::string_view name) const;
+  // Changes with each announcement: what was found before may be found otherwise.
+  uint64_t epoch() const { return epoch_; }
 
  private:
   struct Version {
@@ -50,6 +52,7 @@ class Catalog {
     std::vector<Version> versions;
     size_t newest_ready = SIZE_MAX;  // index in versions
     uint64_t namesakes = 1;
+    bool loadable = false;
   };
   struct NameHash {
     using is_transparent = void;  // looked up by string_view, without a copy
@@ -57,7 +60,7 @@ class Catalog {
   };
 
   std::unordered_map<std::string, Model, NameHash, std::equal_to<>> models_;
-  uint64_t epoch_ = 0;
+  uint64_t epoch_ = 1;
 };
 
 // What a version in a path or message means: -1 for the empty text, else a number; 0 is one that no model has.

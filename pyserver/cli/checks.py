@@ -36,9 +36,18 @@ def _storage_urls_are_whole(settings: Settings, given: Set[str]) -> str | None:
 
 
 def _load_model_needs_explicit(settings: Settings, given: Set[str]) -> str | None:
-    if not settings.load_model or settings.model_control_mode == "explicit":
+    if not settings.load_model or settings.loads_when_asked:
         return None
-    return "--load-model needs --model-control-mode=explicit"
+    return "--load-model needs --model-control-mode=explicit or on-demand"
+
+
+def _on_demand_flags_need_the_mode(settings: Settings, given: Set[str]) -> str | None:
+    if settings.model_control_mode == "on-demand":
+        return None
+    for name in sorted(given):
+        if name.startswith("on-demand-"):
+            return f"--{name} needs --model-control-mode=on-demand"
+    return None
 
 
 def _star_stands_alone(settings: Settings, given: Set[str]) -> str | None:
@@ -160,6 +169,7 @@ RULES: tuple[Rule, ...] = (
     _needs_a_repository,
     _storage_urls_are_whole,
     _load_model_needs_explicit,
+    _on_demand_flags_need_the_mode,
     _star_stands_alone,
     _one_response_cache,
     _shared_arrays_have_a_size,

@@ -74,16 +74,34 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("strict-readiness", v.BOOLEAN, "the server is ready only when all its models are"),
         Flag(
             "model-control-mode",
-            v.choice("none", "poll", "explicit"),
+            v.choice("none", "poll", "explicit", "on-demand"),
             "none: load every model at start; poll: follow changes of the repository; explicit:"
-            " load what --load-model names and what clients ask for",
+            " load what --load-model names and what clients ask for; on-demand: likewise, and each"
+            " other model with the first request for it",
         ),
         Flag("repository-poll-secs", v.POSITIVE, "time between two looks, with poll"),
         Flag(
             "load-model",
             v.TEXT,
-            "model to load at start, with explicit; * for all of them",
+            "model to load at start, with explicit or on-demand, where it then stays loaded; * for"
+            " all of them",
             repeats=True,
+        ),
+        Flag(
+            "on-demand-keep-alive-secs",
+            v.COUNT,
+            "with on-demand, how long a model stays loaded without a request; 0 for ever",
+        ),
+        Flag(
+            "on-demand-memory-limit-byte-size",
+            v.BYTES,
+            "with on-demand, what the processes of all models may hold before the least recently"
+            " used ones are unloaded; 0 for no limit; 70 % of the machine's memory by default",
+        ),
+        Flag(
+            "on-demand-load-timeout-secs",
+            v.POSITIVE,
+            "with on-demand, how long a request waits for its model to be loaded",
         ),
         Flag(
             "model-config-name",

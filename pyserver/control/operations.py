@@ -243,7 +243,7 @@ class Operations:
         await asyncio.shield(asyncio.ensure_future(work))
 
     def refuse_unless_explicit(self) -> None:
-        if self._settings.model_control_mode != "explicit":
+        if not self._settings.loads_when_asked:
             raise UnavailableError(
                 "explicit model load / unload is not allowed if polling is enabled"
             )

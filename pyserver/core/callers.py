@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 from pyserver.control.channel import Message
@@ -53,6 +53,8 @@ class Callers:
         self._catalog = catalog
         self._listening: list[Caller] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # Loads a model that is called; returns when it serves, or was not loaded.
+        self.bring: Callable[[str], Awaitable[None]] | None = None
 
     def asked(self, caller: Caller, model: str, message: Message) -> None:
         """A process of `model` is about to call {"model": name}; it waits for the answer."""
@@ -89,6 +91,8 @@ class Callers:
         if len(named) > 1:
             return False  # its catalog says so, too
         name = named[0] if named else name
+        if self.bring is not None and not self._registry.ready_versions(name):
+            await self.bring(name)
         versions = self._registry.ready_versions(name)
         # An ensemble under its own name too: with its next version other models may come in.
         models = {caller, name}

@@ -33,12 +33,15 @@ _DELAY_HOOKS: Final = {
 }
 
 
-def catalog_entry(name: str, registry: Registry) -> dict[str, Any]:
-    """The message that replaces what is known of what clients call so."""
+def catalog_entry(name: str, registry: Registry, *, loadable: bool = False) -> dict[str, Any]:
+    """The message that replaces what is known of what clients call so. `loadable`: if no version
+    is READY, requests may wait while core loads it.
+    """
     named = registry.namesakes(name)
     if len(named) > 1:
         return {"op": "model", "name": name, "namesakes": len(named), "versions": []}
-    return {"op": "model", "name": name, "versions": _versions(named[0] if named else "", registry)}
+    versions = _versions(named[0] if named else "", registry)
+    return {"op": "model", "name": name, "loadable": loadable, "versions": versions}
 
 
 def engine_entry(model: str, registry: Registry) -> dict[str, Any]:

@@ -54,6 +54,21 @@ class Dependents:
         walk(name)
         return list(found)
 
+    def needs(self, name: str) -> list[str]:
+        """The models that it is composed of, through ensembles among its steps too."""
+        found: dict[str, None] = {}
+        todo = [name]
+        while todo:
+            one = todo.pop()
+            new = (
+                [step for step in self._steps(one) if step not in found]
+                if one in self._in_use
+                else []
+            )
+            found.update(dict.fromkeys(new))
+            todo += new
+        return list(found)
+
     def lasting(self) -> list[str]:
         """The names in use but for those that wait for a model that was unloaded."""
         names = set(self._in_use)

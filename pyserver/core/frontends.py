@@ -32,6 +32,7 @@ class Frontend:
         loop: asyncio.AbstractEventLoop,
         *,
         on_proxy: Callable[[int], None],
+        on_want: Callable[[str], None],
         on_gone: Callable[[Frontend], None],
     ) -> None:
         self.index = index
@@ -39,6 +40,7 @@ class Frontend:
         self.serving = False
         self._loop = loop
         self._on_proxy = on_proxy
+        self._on_want = on_want
         self._on_gone = on_gone
         self._regions: dict[int, asyncio.Future[None]] = {}
         self._counters: list[asyncio.Future[Message]] = []
@@ -110,6 +112,8 @@ class Frontend:
             waiting = next((one for one in self._counters if not one.done()), None)
             if waiting is not None:
                 waiting.set_result(message)
+        elif op == "want":
+            self._on_want(str(message["name"]))
         elif op != "hello":
             log.warning("%s said something unknown: '%s'", self, op)
 
@@ -130,15 +134,19 @@ class Frontends:
         region_bytes: int,
         catalog: Callable[[], Iterable[Message]],
         on_proxy: Callable[[int], None],
+        on_want: Callable[[str], None],
         kill: Callable[[int], None],
     ) -> None:
-        """`kill(index)` ends the frontend process of that index."""
+        """`kill(index)` ends the frontend process of that index. `on_want(name)` hears of a model
+        that requests wait for.
+        """
         self._engine = engine
         self._directory = directory
         self._loop = loop
         self._region_bytes = region_bytes
         self._catalog = catalog
         self._on_proxy = on_proxy
+        self._on_want = on_want
         self._kill = kill
         self._frontends: dict[int, Frontend] = {}
         self._health: Message = {"op": "health", "ready": False, "live": True}
@@ -152,7 +160,12 @@ class Frontends:
         """Takes in a new frontend process; returns when it serves, or is gone again."""
         self.remove(index)
         frontend = Frontend(
-            index, fd, self._loop, on_proxy=self._on_proxy, on_gone=self._socket_closed
+            index,
+            fd,
+            self._loop,
+            on_proxy=self._on_proxy,
+            on_want=self._on_want,
+            on_gone=self._socket_closed,
         )
         self._frontends[index] = frontend
         peer, fds = self._engine.make_peer("frontend", self._region_bytes)

@@ -175,7 +175,7 @@ class InstanceCalls:
         return found.loaded is not None and await self._loader.running.is_ready(found.loaded.handle)
 
     def _explicit_loader(self) -> ModelLoader:
-        if self._settings.model_control_mode != "explicit" or self._loader is None:
+        if not self._settings.loads_when_asked or self._loader is None:
             raise UnavailableError(
                 "explicit model load / unload is not allowed if polling is enabled"
             )

@@ -16,6 +16,7 @@ class LoadOrder:
 
     def __init__(self) -> None:
         self._waits: defaultdict[str, list[str]] = defaultdict(list)
+        self._needs: list[list[str]] = []
 
     @contextmanager
     def waiting(self, waiter: str, name: str) -> Iterator[None]:
@@ -34,6 +35,18 @@ class LoadOrder:
             self._waits[waiter].remove(name)
             if not self._waits[waiter]:
                 del self._waits[waiter]
+
+    @contextmanager
+    def needing(self, names: list[str]) -> Iterator[None]:
+        """While a load needs these models to stay."""
+        self._needs.append(names)
+        try:
+            yield
+        finally:
+            self._needs.remove(names)
+
+    def needed(self) -> set[str]:
+        return {name for names in self._needs for name in names}
 
     def _leads(self, start: str, end: str) -> bool:
         seen: set[str] = set()

@@ -58,14 +58,14 @@ class ModelLoader:
         self._asked_for: set[str] = set()  # not loaded for an ensemble alone
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
-        self._order = LoadOrder()
+        self.order = LoadOrder()
         self._handles = itertools.count(1)
         self._endings = Endings(self.running, settle, context.environment.calls.metrics)
         # Models whose folder or config is no good, and why.
         self.poll_failures: dict[str, str] = {}
         # Models whose last load failed later than that: Triton's reason.
         self.load_failures: dict[str, str] = {}
-        self._dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
+        self.dependents = Dependents(registry, self._in_use, self.load_failures, self._join)
 
     def never_loaded(self) -> dict[str, str]:
         """Models that did not get as far as having versions, and why."""
@@ -97,7 +97,7 @@ class ModelLoader:
                 raise result
 
     async def _load_one(self, model: str, override: LoadOverride | None, waiter: str) -> None:
-        with self._order.waiting(waiter, model) if waiter else nullcontext():
+        with self.order.waiting(waiter, model) if waiter else nullcontext():
             await self._load(model, override, nested=bool(waiter))
         self._asked_for.add(model)
 
@@ -131,18 +131,20 @@ class ModelLoader:
         """Loads the models that an ensemble needs; raises LoadFailed if it does not fit them."""
         try:
             await refuse_circle(source, self._known_source)
-            steps = [self._load_step(source.name, one, nested) for one in step_models(source)]
-            for result in await asyncio.gather(*steps, return_exceptions=True):
-                if isinstance(result, BaseException) and not isinstance(result, ServerError):
-                    raise result
-            self._dependents.check(source)
+            needed = step_models(source)
+            with self.order.needing(needed):
+                steps = [self._load_step(source.name, one, nested) for one in needed]
+                for result in await asyncio.gather(*steps, return_exceptions=True):
+                    if isinstance(result, BaseException) and not isinstance(result, ServerError):
+                        raise result
+            self.dependents.check(source)
         except ServerError as error:
             log.error("failed to load '%s': %s", source.name, error)
             await asyncio.to_thread(source.discard)
             raise LoadFailed(source.name, str(error)) from error
 
     async def _load_step(self, ensemble: str, name: str, nested: bool) -> None:
-        if self._context.settings.model_control_mode != "explicit":
+        if not self._context.settings.loads_when_asked:
             async with self._locks[name]:
                 tried = (
                     name in self.poll_failures
@@ -153,7 +155,7 @@ class ModelLoader:
                 return
         elif self._registry.ready_versions(name):
             return
-        with self._order.waiting(ensemble, name):
+        with self.order.waiting(ensemble, name):
             await self._load(name, nested=nested)
 
     async def _known_source(self, name: str) -> ModelSource | None:
@@ -177,13 +179,13 @@ class ModelLoader:
         source = self._in_use.get(name)
         await self._unload(name)
         for step in step_models(source) if source is not None and dependents else ():
-            if step not in self._asked_for and not self._dependents.of(step):
+            if step not in self._asked_for and not self.dependents.of(step):
                 await self.unload(step, dependents=True)
 
     async def _unload(self, name: str) -> None:
         async with self._locks[name]:
             self._asked_for.discard(name)
-            for dependent in self._dependents.of(name):
+            for dependent in self.dependents.of(name):
                 await self._endings.unload_all(self._registry.ready_versions(dependent))
             for version in self._registry.ready_versions(name):
                 self._endings.unload(version)
@@ -194,8 +196,8 @@ class ModelLoader:
             self.load_failures.pop(name, None)
             self._forget_source(name)
             # One that came back meanwhile, because of another of its models.
-            self._endings.end_in_order(self._endings.leaving(self._dependents.recheck(name)))
-            self._remember(self._dependents.lasting())
+            self._endings.end_in_order(self._endings.leaving(self.dependents.recheck(name)))
+            self._remember(self.dependents.lasting())
             await self._settle()
 
     def _waits(self, version: ModelVersion) -> bool:
@@ -207,7 +209,7 @@ class ModelLoader:
         """Unloads all models and waits until their processes have ended."""
         for source in list(self._in_use.values()):
             if is_ensemble(source):  # while their steps can still run
-                for name in (*self._dependents.of(source.name), source.name):
+                for name in (*self.dependents.of(source.name), source.name):
                     await self._endings.unload_all(self._registry.ready_versions(name))
         for version in list(self._registry):
             self._endings.unload(version)
@@ -217,7 +219,7 @@ class ModelLoader:
 
     def is_needed(self, name: str) -> bool:
         """Whether ensembles are composed of it."""
-        return any(self._dependents.of(model) for model in self._registry.named(name))
+        return any(self.dependents.of(model) for model in self._registry.named(name))
 
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for all instances."""
@@ -251,7 +253,7 @@ class ModelLoader:
         ]
         if not failures:
             try:
-                self._dependents.check(source)  # a step may have gone while this was loading
+                self.dependents.check(source)  # a step may have gone while this was loading
             except ServerError as error:
                 failures = dict.fromkeys(versions, error)
         if failures:
@@ -350,10 +352,10 @@ class ModelLoader:
                 leaving += self._endings.begin_unload(version)
         in_use = self._in_use.get(source.name)
         self._in_use[source.name] = source
-        self._remember(self._dependents.lasting())
+        self._remember(self.dependents.lasting())
         ensembles: list[int] = []
         try:
-            ensembles = await self._dependents.refit(source.name)
+            ensembles = await self.dependents.refit(source.name)
         finally:
             # A request that an ensemble has begun with the old versions ends with them.
             self._endings.end_in_order([*self._endings.leaving(ensembles), *leaving])
@@ -370,10 +372,9 @@ class ModelLoader:
         if version.loaded is not None and version.loaded.handle == handle:
             version.fail(f"Unavailable: {reason}")
             self.load_failures.pop(version.name, None)
-        self._endings.start(
-            self._endings.end(served)
-        )  # which answers what ensembles have in its queue
-        self._endings.end_in_order(self._endings.leaving(self._dependents.recheck(version.name)))
+        # Which answers what ensembles have in its queue.
+        self._endings.start(self._endings.end(served))
+        self._endings.end_in_order(self._endings.leaving(self.dependents.recheck(version.name)))
 
 
 def _reason(error: BaseException) -> str:

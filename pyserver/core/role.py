@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from pyserver.cache_settings import CacheSettings, cache_settings
 from pyserver.control.channel import Message
+from pyserver.core.accounts import instance_accounts, start_summary
 from pyserver.core.callers import Callers
 from pyserver.core.catalog import catalog_entry, engine_entry
 from pyserver.core.engine_link import Engine, EngineEvents
@@ -25,18 +26,17 @@ from pyserver.core.frontends import Frontends
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources, PollFailed
+from pyserver.core.on_demand import OnDemand, Surroundings
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.repository_watch import RepositoryWatch
-from pyserver.core.served_version import Environment
+from pyserver.core.served_version import Environment, ServedVersion
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.core.watchdog import Watchdog
 from pyserver.errors import ServerError
-from pyserver.observe.memory import resident_byte_size
 from pyserver.repository.identity import name_of
-from pyserver.repository.lifecycle import State
-from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
+from pyserver.repository.registry import DUPLICATED, Registry
 from pyserver.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Core:
             region_bytes=settings.region_byte_size,
             catalog=self._catalog,
             on_proxy=self._proxied,
+            on_want=self._wanted,
             kill=lambda index: link.send({"op": "kill_frontend", "index": index}),
         )
         self.callers = Callers(self.directory, self.registry, self._loop, self._catalog)
@@ -121,7 +122,7 @@ class Core:
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
-            LoadContext(settings, environment, gpu_count, backend_info),
+            LoadContext(settings, environment, gpu_count, backend_info, self._accept),
             self.sources,
             self.registry,
             self.settle,
@@ -137,6 +138,17 @@ class Core:
                 every_s=float(settings.repository_poll_secs),
                 spawn_task=self.spawn_task,
             )
+        self.on_demand: OnDemand | None = None
+        if settings.model_control_mode == "on-demand":
+            around = Surroundings(
+                self.sources.scan,
+                self.sources.stamp,
+                engine.usage,
+                self._changed,
+                self._not_loaded,
+            )
+            self.on_demand = OnDemand(settings, self.loader, self.registry, around)
+            self.callers.bring = self.on_demand.bring
 
     def custom_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """What the models count by themselves, by model: see CustomMetrics."""
@@ -156,7 +168,9 @@ class Core:
             self.link.send({"op": "fatal", "message": f"{error.code_name}: {error}"})
             return
         names = self._names_to_load(sorted(found.models))
-        duplicates = found.duplicates if self.settings.model_control_mode != "explicit" else ()
+        duplicates = found.duplicates if not self.settings.loads_when_asked else ()
+        if self.on_demand is not None:
+            self.on_demand.open(found, names)
         for name in duplicates:
             log.error("failed to load '%s': %s", name, DUPLICATED)
         results = await asyncio.gather(
@@ -176,7 +190,12 @@ class Core:
         self.frontends.serve()
         if self._watch is not None:
             self.spawn_task(self._watch.run())
-        self.link.send({"op": "ready", "summary": self.summary(sorted(duplicates))})
+        self.link.send(
+            {
+                "op": "ready",
+                "summary": start_summary(self.registry, self.loader, sorted(duplicates)),
+            }
+        )
 
     def _why_no_server(self, results: list[BaseException | None]) -> str:
         """Triton's texts: of models that --load-model names, the first one's own."""
@@ -189,9 +208,9 @@ class Core:
         return "creating server: Internal - failed to load all models"
 
     def _names_to_load(self, in_repository: list[str]) -> list[str]:
-        if self.settings.model_control_mode != "explicit":
+        if not self.settings.loads_when_asked:
             return in_repository
-        if self._predecessor is not None:
+        if self._predecessor is not None and self.on_demand is None:
             return list(self._predecessor.models)
         wanted = self.settings.load_model
         return in_repository if "*" in wanted else list(dict.fromkeys(wanted))
@@ -201,54 +220,15 @@ class Core:
         if self.settings.model_control_mode == "explicit":
             self.link.send({"op": "remember", "models": names})
 
-    def summary(self, duplicates: list[str]) -> dict[str, Any]:
-        """For the start-up table: what is loaded, what is not and why, and memory."""
-        instances = {
-            (served.name, served.version): len(served.instances())
-            for served in self.loader.running.values()
-        }
-        lines = [IndexEntry(one.name, one.version, one.state, one.reason) for one in self.registry]
-        lines += [
-            IndexEntry(name, None, State.UNAVAILABLE, f"Not loaded: {reason}")
-            for name, reason in self.loader.never_loaded().items()
-        ]
-        lines += [IndexEntry(name, None, State.UNAVAILABLE, DUPLICATED) for name in duplicates]
-        return {
-            "models": [
-                {
-                    "name": line.name,
-                    "version": line.version,
-                    "state": line.state,
-                    "reason": line.reason,
-                    "instances": instances.get((line.name, line.version or 0), 0),
-                }
-                for line in sorted(lines, key=lambda line: (line.name, line.version or 0))
-            ],
-            "memory": self._memory(),
-        }
-
-    def _memory(self) -> dict[str, int]:
-        """What our processes have resident, for the start-up table."""
-        pids = {one["pid"] for served in self.loader.running.values() for one in served.instances()}
-        return {
-            "core": resident_byte_size(os.getpid()),
-            "instances": sum(resident_byte_size(pid) for pid in pids),
-        }
-
     async def counters(self) -> dict[str, Any]:
         """The books of the engine, of each frontend, and each instance's process."""
-        instances = [
-            {"model": served.name, "version": served.version, **one}
-            | {"resident_byte_size": resident_byte_size(one["pid"])}
-            for served in self.loader.running.values()
-            for one in served.instances()
-        ]
         frontends = await self.frontends.counters()
         return {
             "engine": self.engine.counters(),
             "frontends": {str(index): figures for index, figures in frontends.items()},
-            "instances": instances,
+            "instances": instance_accounts(self.loader.running),
             "custom_metrics": self.custom_metrics(),
+            "on_demand": self.on_demand.counters() if self.on_demand is not None else {},
         }
 
     # --- the supervisor's messages ---
@@ -281,6 +261,8 @@ class Core:
     async def _drain(self) -> None:
         """Takes nothing new in; when all is answered and all instances have ended: "drained"."""
         self.begin_exit()
+        if self.on_demand is not None:
+            await self.on_demand.closed()
         await self.loader.unload_everything()
         self.link.send({"op": "drained"})
 
@@ -288,6 +270,8 @@ class Core:
         self.exiting = True
         if self._watch is not None:
             self._watch.close()
+        if self.on_demand is not None:
+            self.on_demand.close()
         self._announce_health()
 
     async def stop(self) -> None:
@@ -338,7 +322,10 @@ class Core:
         """Empty when the server is ready, as --strict-readiness defines it."""
         if not self._started or self.exiting:
             return "the server is exiting" if self.exiting else "the server is starting"
-        return self.registry.reason_not_ready() if self.settings.strict_readiness else ""
+        if not self.settings.strict_readiness:
+            return ""
+        # On demand, nobody expects of other models that they are loaded now.
+        return self.registry.reason_not_ready(self.on_demand.held() if self.on_demand else None)
 
     # --- the catalog ---
 
@@ -359,7 +346,7 @@ class Core:
         for model in sorted(self._dirty):
             self.engine.announce(json.dumps(engine_entry(model, self.registry)))
         for name in sorted({name_of(model) for model in self._dirty}):
-            entry = catalog_entry(name, self.registry)
+            entry = self._entry(name)
             self.frontends.announce(entry)
             self.callers.announce(entry)
         self._dirty.clear()
@@ -372,7 +359,29 @@ class Core:
 
     def _catalog(self) -> list[Message]:
         names = {name_of(model) for model in self.registry.names()}
-        return [catalog_entry(name, self.registry) for name in sorted(names)]
+        if self.on_demand is not None:
+            names.update(self.on_demand.names())
+        return [self._entry(name) for name in sorted(names)]
+
+    def _entry(self, name: str) -> Message:
+        loadable = self.on_demand is not None and self.on_demand.loadable(name)
+        return catalog_entry(name, self.registry, loadable=loadable)
+
+    # --- models on demand ---
+
+    async def _accept(self, served: ServedVersion) -> None:
+        if self.on_demand is not None:
+            await self.on_demand.accept(served)
+
+    def _wanted(self, name: str) -> None:
+        if self.on_demand is not None:
+            self.on_demand.want(name)
+
+    def _not_loaded(self, name: str, error: ServerError) -> None:
+        self._announce()  # first what has become of the model
+        self.frontends.announce(
+            {"op": "not_loaded", "name": name, "code": error.code, "message": str(error)}
+        )
 
     # --- the rest ---
 

@@ -16,7 +16,7 @@ def make_operations(core: Core) -> Operations:
         core.settings,
         core,
         core.registry,
-        core.loader,
+        core.on_demand or core.loader,
         Sources(
             core.sources.known, core.engine.statistics, core.counters, core.loader.running.is_ready
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -48,6 +48,8 @@ class LoadContext:
     environment: Environment
     gpu_count: int
     backend_info: Callable[[str], BackendInfo | None]
+    # Hears of what is loaded, before it serves; raises ServerError if it is not to.
+    accept: Callable[[ServedVersion], Awaitable[None]] | None = None
 
 
 class VersionLoad:
@@ -86,6 +88,8 @@ class VersionLoad:
                 self._served.python = await asyncio.to_thread(self._python_environment)
             process = self._served.open_process()
             loaded = await within(self._served.limits.load_s, self._load(process, info))
+            if self._context.accept is not None:
+                await self._context.accept(self._served)
         except BaseException:
             await self._served.discard(process)
             raise

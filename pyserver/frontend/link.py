@@ -52,6 +52,7 @@ def gateway_settings(settings: Settings) -> dict[str, Any]:
         "head_timeout_s": math.ceil(settings.http_header_timeout_secs),
         "body_timeout_s": math.ceil(settings.http_body_timeout_secs),
         "write_timeout_s": math.ceil(settings.http_body_timeout_secs),
+        "load_timeout_s": settings.on_demand_load_timeout_secs,
         "restrictions": restrictions,
     }
 
@@ -73,6 +74,7 @@ class FrontendLink:
         entrances = {protocol: entrance(settings, protocol) for protocol in message["protocols"]}
         for fd, protocol in zip(fds, message["protocols"], strict=True):
             self._gateway.add_listener(fd, **entrances[protocol])
+        self._gateway.on_want(lambda name: self._tell_core({"op": "want", "name": name}))
         self._gateway.watch(supervisor.fileno(), self._from_supervisor)
 
     def run(self) -> None:
@@ -156,6 +158,10 @@ class FrontendLink:
                 self._gateway.apply_model(json.dumps(message))
             case "forget":
                 self._gateway.forget_model(str(message["name"]))
+            case "not_loaded":
+                self._gateway.refuse_model(
+                    str(message["name"]), int(message["code"]), str(message["message"])
+                )
             case "end_streams":
                 self._gateway.end_streams()
             case "health":

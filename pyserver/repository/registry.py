@@ -5,7 +5,7 @@ Source of the texts: Triton's model life cycle and its model repository extensio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,15 +118,17 @@ class Registry:
     def ready_versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.versions(name).values() if v.state is State.READY]
 
-    def reason_not_ready(self) -> str:
+    def reason_not_ready(self, names: Container[str] | None = None) -> str:
         """Which version is not available that should be; empty when all are. Unloaded ones should
         not, nor those that have yet to serve for the first time: a load of one more model does not
-        make a server unready.
+        make a server unready. `names`: only of these models.
         """
         for model in sorted(self._empty):
-            if not self._models[model]:
+            if not self._models[model] and (names is None or model in names):
                 return f"model '{model}' has no version that its policy serves"
         for version in self:
+            if names is not None and version.name not in names:
+                continue
             if version.due and version.state is not State.READY and version.reason != UNLOADED:
                 return version.described()
         return ""

@@ -33,6 +33,7 @@ class FakeEngine:
         self.drains_at_once = True
         self.late: set[int] = set()
         self.waiting = True  # somebody, for what is being drained
+        self.used: dict[int, tuple[int, int]] = {}  # (in flight, monotonic ns of the last use)
         self.warmed: list[tuple[int, Any]] = []
         self.warm_up_says: list[str | None] = []  # None: nothing, for now; afterwards all is well
         self._events: list[tuple[Any, ...]] = []
@@ -112,6 +113,9 @@ class FakeEngine:
             "batch_stats": [],
             **dict.fromkeys(names, none),
         }
+
+    def usage(self) -> dict[int, tuple[int, int]]:
+        return {handle: self.used.get(handle, (0, 0)) for handle in self.models}
 
     def counters(self) -> dict[str, int]:
         return {"peers": len(self.peers), "models": len(self.models)}

@@ -32,7 +32,13 @@ base::Status InferRequests::identify(InferRequest* request) {
   request->model_name = head.model_name;
   request->model_version = head.model_version;
   request->id = head.id;
-  return catalog_->find(request->model_name, request->model_version, &request->spec);
+  return find_model(request);
+}
+
+base::Status InferRequests::find_model(InferRequest* request) {
+  base::Status status = catalog_->find(request->model_name, request->model_version, &request->spec);
+  if (!waiting_room_->may_wait(status, request->model_name)) return status;
+  return waiting_room_->enter(request, request->model_name, request->body.capacity());
 }
 
 base::Status InferRequests::refusal(const InferRequest& request, base::Status status) const {
@@ -111,6 +117,7 @@ InferRef InferRequests::find(uint64_t ticket) const {
 
 void InferRequests::abandon(InferRequest* request) {
   request->owner = nullptr;
+  request->leave();
   if (!request->submitted_ || request->final_ || request->cancelled_) return;
   request->cancelled_ = true;
   ++host_->counters.cancelled;

@@ -15,6 +15,7 @@
 #include "gateway/h2/stream.h"
 #include "gateway/host.h"
 #include "gateway/request_body.h"
+#include "gateway/waiting_room.h"
 #include "model/catalog.h"
 #include "protocol/grpc/infer.h"
 #include "shm/layout.h"
@@ -54,6 +55,8 @@ class InferResponse final : public Chunk {
 
 // Who waits for the responses.
 struct InferOwner {
+  // The request has waited for its model, which can be looked up now (InferRequests::find_model), or why it was not loaded.
+  virtual void on_called(InferRequest* request, base::Status status) = 0;
   // `response` is null when the record carries none. After `final` the request is not spoken of again.
   virtual void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
                            base::Status status, bool final) = 0;
@@ -62,7 +65,7 @@ struct InferOwner {
   ~InferOwner() = default;
 };
 
-class InferRequest {
+class InferRequest final : public WaitingRoom::Guest {
  public:
   explicit InferRequest(SessionRef core) : session(std::move(core)) {}
   ~InferRequest();
@@ -80,6 +83,8 @@ class InferRequest {
 
  private:
   friend class InferRequests;
+  void called(base::Status status) override { owner->on_called(this, std::move(status)); }
+
   std::optional<uint64_t> table_;
   uint64_t ticket_ = 0;
   bool whole_ = false;  // all of its bytes are in `body`
@@ -97,12 +102,14 @@ class InferRequests {
   // Marks the tickets of this table among those of the frontend.
   static constexpr uint64_t kMark = uint64_t{1} << 63;
 
-  InferRequests(Host* host, CoreLink* link, model::Catalog* catalog)
-      : host_(host), link_(link), catalog_(catalog) {}
+  InferRequests(Host* host, CoreLink* link, model::Catalog* catalog, WaitingRoom* waiting_room)
+      : host_(host), link_(link), catalog_(catalog), waiting_room_(waiting_room) {}
 
   const SessionRef& session() const { return link_->session(); }
-  // A message is complete: what it asks for. Sets model, version and id of the request.
+  // A message is complete: what it asks for. Sets model, version and id of the request, whose owner is known, and then as below.
   base::Status identify(InferRequest* request);
+  // Sets `spec`; or the request waits() for its model to be loaded, and its owner is called.
+  base::Status find_model(InferRequest* request);
   base::Status submit(const InferRef& request);
   // What a client is told of a request that the above refused: a message that is none, wherever it is broken, was refused by Triton
   // before anyone looked into it.
@@ -124,6 +131,7 @@ class InferRequests {
   Host* host_;
   CoreLink* link_;
   model::Catalog* catalog_;
+  WaitingRoom* waiting_room_;
   protocol::grpc::InferDecoder decoder_;
   // Storage for the table of the request that is being submitted: nobody asks for it after that.
   shm::RequestBuilder table_;

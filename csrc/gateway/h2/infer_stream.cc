@@ -37,32 +37,52 @@ bool InferStream::full() const {
 }
 
 void InferStream::message(InferRef request) {
+  request->owner = this;
   base::Status status = requests()->identify(request.get());
-  const bool decoupled = status.ok() && request->spec->decoupled;
-  if (decoupled) {
+  if (!request->waits() && status.ok() && request->spec->decoupled) {
     running_.emplace(request.get(), request);
   } else {
     turns_.push_back({});
     turns_.back().request = request;
   }
-  if (status.ok()) {
-    request->owner = this;
-    status = requests()->submit(request);
+  if (!request->waits()) go_on(request, std::move(status));
+}
+
+void InferStream::on_called(InferRequest* request, base::Status status) {
+  const auto turn = turn_of(request);
+  if (turn == turns_.end()) return;
+  const InferRef held = turn->request;
+  if (status.ok()) status = requests()->find_model(request);
+  if (request->waits()) return;
+  if (status.ok() && request->spec->decoupled) {
+    turns_.erase(turn);
+    running_.emplace(request, held);
   }
+  go_on(held, std::move(status));
+  answer_in_order();  // those behind it need not wait for a decoupled one
+  if (!full()) resume();
+}
+
+void InferStream::go_on(const InferRef& request, base::Status status) {
+  if (status.ok()) status = requests()->submit(request);
   if (status.ok()) return;
   status = requests()->refusal(*request, std::move(status));
   ++requests()->host()->counters.infer_refused;
   request->owner = nullptr;
-  if (decoupled) {
-    running_.erase(request.get());
+  if (running_.erase(request.get()) > 0) {
     send_error(*request, status, true, true);
     check_end();
     return;
   }
-  Turn& turn = turns_.back();
+  Turn& turn = *turn_of(request.get());
   turn.error = std::move(status);
   turn.complete = turn.refused = true;
   answer_in_order();
+}
+
+std::deque<InferStream::Turn>::iterator InferStream::turn_of(const InferRequest* request) {
+  return std::find_if(turns_.begin(), turns_.end(),
+                      [request](const Turn& one) { return one.request.get() == request; });
 }
 
 void InferStream::on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
@@ -74,9 +94,7 @@ void InferStream::on_response(InferRequest* request, std::shared_ptr<InferRespon
     answer_decoupled(held, std::move(response), status, final);
     check_end();
   } else {
-    const auto turn = std::find_if(turns_.begin(), turns_.end(), [request](const Turn& one) {
-      return one.request.get() == request;
-    });
+    const auto turn = turn_of(request);
     if (turn == turns_.end()) return;
     if (!status.ok() || response != nullptr) {
       if (++turn->response_count == 1) {

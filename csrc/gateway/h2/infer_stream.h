@@ -36,6 +36,9 @@ class InferStream final : public InferCall, private InferOwner {
   void all_received() override;
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
   bool full() const override;
+  void on_called(InferRequest* request, base::Status status) override;
+  void go_on(const InferRef& request, base::Status status);
+  std::deque<Turn>::iterator turn_of(const InferRequest* request);
   void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
                    base::Status status, bool final) override;
   void answer_in_order();
@@ -55,7 +58,8 @@ class InferStream final : public InferCall, private InferOwner {
   bool input_ended_ = false;
   bool server_exits_ = false;
   bool over_ = false;
-  std::deque<Turn> turns_;  // requests of models that are not decoupled, in order
+  std::deque<Turn>
+      turns_;  // requests of models that are not decoupled, or not loaded yet, in order
   std::unordered_map<InferRequest*, InferRef> running_;  // of decoupled models
 };
 

@@ -14,16 +14,24 @@ void InferUnary::message(InferRef request) {
     return;
   }
   request_ = std::move(request);
+  request_->owner = this;
   base::Status status = requests()->identify(request_.get());
+  if (!request_->waits()) go_on(std::move(status));
+}
+
+void InferUnary::on_called(InferRequest* request, base::Status status) {
+  if (status.ok()) status = requests()->find_model(request);
+  if (!request->waits()) go_on(std::move(status));
+}
+
+void InferUnary::go_on(base::Status status) {
   if (status.ok() && request_->spec->decoupled) {
     status = base::unsupported(
         "ModelInfer RPC doesn't support models with decoupled transaction policy");
   }
-  if (status.ok()) {
-    request_->owner = this;
-    status = requests()->submit(request_);
-  }
+  if (status.ok()) status = requests()->submit(request_);
   if (status.ok()) return;
+  request_->owner = nullptr;
   ++requests()->host()->counters.infer_refused;
   fail(requests()->refusal(*request_, std::move(status)));
 }

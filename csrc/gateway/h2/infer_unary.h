@@ -18,6 +18,8 @@ class InferUnary final : public InferCall, private InferOwner {
   void all_received() override;
   bool message_due() const override { return request_ == nullptr; }
   void broken(protocol::grpc::StatusCode code, const std::string& text) override;
+  void on_called(InferRequest* request, base::Status status) override;
+  void go_on(base::Status status);
   void on_response(InferRequest* request, std::shared_ptr<InferResponse> response,
                    base::Status status, bool final) override;
   void fail(const base::Status& status);

@@ -23,8 +23,12 @@ namespace pyserver::gateway::h2 {
 class Server final : public SessionHost {
  public:
   // `policy` outlives the server.
-  Server(Host* host, const Policy* policy, CoreLink* link, model::Catalog* catalog)
-      : host_(host), policy_(policy), requests_(host, link, catalog), proxy_(host, &queue_) {}
+  Server(Host* host, const Policy* policy, CoreLink* link, model::Catalog* catalog,
+         WaitingRoom* waiting_room)
+      : host_(host),
+        policy_(policy),
+        requests_(host, link, catalog, waiting_room),
+        proxy_(host, &queue_) {}
   ~Server();
 
   // A client that speaks HTTP/2; `received` has been read already.

@@ -146,5 +146,21 @@ TEST(Versions, TextsAsTritonReadsThem) {
             "invalid model version specified '-3' , version should be an integral value > 0");
 }
 
+TEST_F(CatalogTest, TellsWhatCanBeLoadedAsLongAsNothingOfItServes) {
+  EXPECT_FALSE(catalog.loadable("m"));
+  const uint64_t before = catalog.epoch();
+  ASSERT_TRUE(catalog.apply(R"({"name":"m","versions":[],"loadable":true})").ok());
+  EXPECT_NE(catalog.epoch(), before);
+  EXPECT_TRUE(catalog.loadable("m"));
+  EXPECT_EQ(find("m", ""), "Request for unknown model: 'm' has no available versions");
+  std::string served = entry(version(1, "READY"));
+  served.insert(served.size() - 1, R"(,"loadable":true)");
+  ASSERT_TRUE(catalog.apply(served).ok());
+  EXPECT_FALSE(catalog.loadable("m"));
+  EXPECT_FALSE(catalog.apply(R"({"name":"m","versions":[],"loadable":1})").ok());
+  catalog.forget("m");
+  EXPECT_FALSE(catalog.loadable("m"));
+}
+
 }  // namespace
 }  // namespace pyserver::model
