@@ -8,6 +8,7 @@
     python -m bench compare old.json new.json    exit code 1 if anything got worse
     python -m bench scheduler                    what does the engine alone cost?
     python -m bench soak 1000000                 is memory flat over so many requests?
+    python -m bench load-cycles 200              does unloading give everything back?
 
 bench/README.md explains each figure.
 """
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import scheduler, soak
+from bench import load_cycles, scheduler, soak
 from bench.facts import FACTS, ask_all
 from bench.loads import h2load, perf_analyzer, wrk
 from bench.measure import Targets, in_turns
@@ -152,6 +153,11 @@ def _soak(arguments: argparse.Namespace) -> int:
     return soak.main(arguments.target, arguments.requests, _installed([arguments.target]), _said)
 
 
+def _load_cycles(arguments: argparse.Namespace) -> int:
+    target = TARGETS[arguments.target]
+    return load_cycles.main(target, arguments.kind or list(load_cycles.KINDS), arguments.cycles, _said)
+
+
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -190,6 +196,11 @@ def _command_line() -> argparse.ArgumentParser:
     soaked.set_defaults(does=_soak)
     soaked.add_argument("requests", type=int)
     soaked.add_argument("--target", default="pyserver", choices=("pyserver", "triton"))
+    cycled = commands.add_parser("load-cycles", help="what stays of a model that comes and goes")
+    cycled.set_defaults(does=_load_cycles)
+    cycled.add_argument("cycles", type=int)
+    cycled.add_argument("--kind", nargs="+", choices=list(load_cycles.KINDS))
+    cycled.add_argument("--target", default="pyserver", choices=("pyserver", "triton"))
     return parser
 
 
