@@ -155,7 +155,9 @@ def _soak(arguments: argparse.Namespace) -> int:
 
 def _load_cycles(arguments: argparse.Namespace) -> int:
     target = TARGETS[arguments.target]
-    return load_cycles.main(target, arguments.kind or list(load_cycles.KINDS), arguments.cycles, _said)
+    return load_cycles.main(
+        target, arguments.kind or list(load_cycles.KINDS), arguments.cycles, _said
+    )
 
 
 def _command_line() -> argparse.ArgumentParser:

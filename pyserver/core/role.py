@@ -27,10 +27,12 @@ from pyserver.core.model_loader import ModelLoader
 from pyserver.core.model_source import ModelSources
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
+from pyserver.core.running_versions import with_memory
 from pyserver.core.served_version import Environment
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.errors import ServerError
+from pyserver.observe.device_memory import DeviceMemory
 from pyserver.observe.memory import resident_byte_size
 from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
@@ -103,6 +105,7 @@ class Core:
             self._remote_cache = RemoteCache(cache.redis, engine, self._loop)
             self.events.on_cache = self._remote_cache.heard
         self.calls = InstanceCalls(settings, self.registry)
+        self._devices = DeviceMemory()
         environment = Environment(
             loop=self._loop,
             engine=engine,
@@ -208,25 +211,24 @@ class Core:
 
     def _memory(self) -> dict[str, int]:
         """What our processes have resident, for the start-up table."""
-        pids = {one["pid"] for served in self.loader.running.values() for one in served.instances()}
+        pids = [one["pid"] for one in self.loader.running.processes()]
         return {
             "core": resident_byte_size(os.getpid()),
             "instances": sum(resident_byte_size(pid) for pid in pids),
         }
 
     async def counters(self) -> dict[str, Any]:
-        """The books of the engine, of each frontend, and each instance's process."""
-        instances = [
-            {"model": served.name, "version": served.version, **one}
-            | {"resident_byte_size": resident_byte_size(one["pid"])}
-            for served in self.loader.running.values()
-            for one in served.instances()
-        ]
+        """The books of the engine, of each frontend, each instance, and each process of models with
+        its memory.
+        """
+        running = self.loader.running
+        processes = await asyncio.to_thread(with_memory, running.processes(), self._devices)
         frontends = await self.frontends.counters()
         return {
             "engine": self.engine.counters(),
             "frontends": {str(index): figures for index, figures in frontends.items()},
-            "instances": instances,
+            "instances": running.instances(),
+            "processes": processes,
             "custom_metrics": self.custom_metrics(),
         }
 

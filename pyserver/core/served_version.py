@@ -199,7 +199,7 @@ class ServedVersion:
     # --- what others want to know ---
 
     def instances(self) -> list[dict[str, Any]]:
-        """Each instance with its process, for the summary and statistics."""
+        """Each instance with the number of its process, for the summary and statistics."""
         return [
             {
                 "name": instance.name,
@@ -211,6 +211,14 @@ class ServedVersion:
             }
             for slot in self._slots
             for instance in slot.instances
+        ]
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Each process once, with the instances that live in it."""
+        return [
+            {"pid": slot.process.pid, "instances": [one.name for one in slot.instances]}
+            for slot in self._slots
+            if slot.process is not None
         ]
 
     def set_verbosity(self, level: int) -> None:
