@@ -2,6 +2,7 @@
 
     prepare -> prepared        it has imported its backend, and completed the model's config
     attach, region -> region_ok, load -> loaded        it can execute
+    join -> joined        it has done what it does before it takes traffic
     stop        it finishes what runs, finalizes and exits
 
 Every step may be answered by "failed", and the process may die at any time: both are errors here.
@@ -124,6 +125,10 @@ class InstanceProcess:
         """Loads the model with its final config (protobuf JSON) and begins to take batches."""
         answer = await self._ask({"op": "load", "config": config}, "loaded")
         self._tells_readiness = bool(answer.get("readiness"))
+
+    async def join(self) -> None:
+        """Before traffic: it loaded at low priority, and is as fast as all others from here on."""
+        await self._ask({"op": "join"}, "joined")
 
     async def is_ready(self) -> bool:
         """What its model says, if it says anything: in time, or it is not ready.

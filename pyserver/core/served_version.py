@@ -265,6 +265,8 @@ class ServedVersion:
             self._must_live(slot, process)
             if self._samples:
                 await self._warm_up(slot, process)
+            await process.join()
+            self._must_live(slot, process)
             for peer, instance in zip(slot.peers, slot.instances, strict=True):
                 self._env.engine.add_instance(self.handle, peer, instance.index)
         finally:

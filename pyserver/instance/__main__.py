@@ -9,6 +9,7 @@ import sys
 
 from pyserver._core import end_with_parent
 from pyserver.control.channel import ControlClosed, ControlSocket
+from pyserver.instance.load_priority import LoadPriority
 from pyserver.instance.log_handler import ControlLogHandler
 from pyserver.instance.process import ignore_stop_signals, show_output_at_once
 from pyserver.instance.role import InstanceRole
@@ -23,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     ignore_stop_signals()
     show_output_at_once()
-    role = InstanceRole(ControlSocket(options.control_fd))
+    priority = LoadPriority()
+    priority.lower()
+    role = InstanceRole(ControlSocket(options.control_fd), before_traffic=priority.restore)
     logging.basicConfig(level=logging.INFO, handlers=[ControlLogHandler(role.send)])
     try:
         role.run()

@@ -2,7 +2,8 @@
 
     prepare -> prepared            the backend is imported, the model has described itself
     attach, region -> region_ok    our channels, and everybody's memory
-    load -> loaded                 the model is there, its instances take batches
+    load -> loaded                 the model is there, its instances take batches: of warm-up first
+    join -> joined                 now traffic comes, which we serve at full priority
     call -> model ..., met         the model wants to call another one; from then on we hear of all
     stop                           finish what runs, finalize, exit
     is_ready -> ready              what the model says, from a thread of its own
@@ -70,9 +71,16 @@ class _Running:
 class InstanceRole:
     """One process's whole life. `run` belongs to the main thread."""
 
-    def __init__(self, control: ControlSocket, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self,
+        control: ControlSocket,
+        leave: Callable[[int], None] = os._exit,
+        *,
+        before_traffic: Callable[[], None] = lambda: None,
+    ) -> None:
         self._control = control
         self._leave = leave
+        self._before_traffic = before_traffic
         self._send_lock = threading.Lock()
         self._regions = PeerRegions()
         self._calls = CoreCalls(self.send)
@@ -126,6 +134,9 @@ class InstanceRole:
             self._calls.answered(message)
         elif op == "is_ready":
             self._readiness.ask(message["id"])
+        elif op == "join":
+            self._before_traffic()
+            self.send({"op": "joined"})
         elif op == "verbosity":
             set_verbosity(int(message["level"]))
         elif not self._introductions.receive(message):

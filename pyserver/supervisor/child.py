@@ -192,7 +192,9 @@ class Child:
         os.close(self._pidfd)
         self._pidfd = -1
         by_kernel = code == -signal.SIGKILL and not self._killed
-        self._on_end(
+        # Who hears of it knows this object: let go, or only the collector would find the two.
+        on_end, self._on_end, self._on_message = self._on_end, _nobody, None
+        on_end(
             Ended(
                 signal=-code if code < 0 else None,
                 exit_code=code if code >= 0 else None,
@@ -212,6 +214,10 @@ class Child:
             for fd in fds:
                 os.close(fd)
         self._waiting.clear()
+
+
+def _nobody(_: Ended) -> None:
+    pass
 
 
 def _command(module: str) -> list[str]:

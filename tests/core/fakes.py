@@ -189,6 +189,8 @@ class FakeInstance:
                 self._supervisor.keep(hold.wait(), self._loaded)
             else:
                 self._loaded()
+        elif op == "join":
+            self.control.send({"op": "joined"})
         elif op == "stop" and not self.behaviour.ignores_stop:
             self.die(None, 0)
 
