@@ -22,7 +22,8 @@ class BackendInfo:
     of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
     instance group without a kind goes to the GPUs, where there are any. `models_bring_python`: a
     model may name the Python environment that its processes run in. `may_call`: its models may call
-    other models while they execute.
+    other models while they execute. `may_fork`: instances may be forked from a template that has
+    loaded the model once.
     """
 
     name: str
@@ -33,6 +34,7 @@ class BackendInfo:
     uses_gpu: bool = False
     models_bring_python: bool = False
     may_call: bool = False
+    may_fork: bool = False
 
 
 BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
@@ -53,6 +55,7 @@ BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
                 threads_share_process=False,
                 models_bring_python=True,
                 may_call=True,
+                may_fork=True,
             ),
         )
     }

@@ -23,12 +23,12 @@ from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_plan import InstancePlan
 from pyserver.core.instance_process import InstanceProcess
-from pyserver.core.model_environment import PythonEnvironment
+from pyserver.core.instance_source import InstanceSource
 from pyserver.core.peers import PeerDirectory, Side
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.warm_up import Sample
-from pyserver.errors import InternalError, InvalidArgumentError
+from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class ServedVersion:
         self.name = name
         self.version = version
         self.handle = handle
-        self.python = PythonEnvironment()  # before the first process is opened
+        self.source = InstanceSource(environment.link, environment.loop, f"{name}:{version}")
         self._env = environment
         self._on_broken = on_broken
         self._slots: list[_Slot] = []
@@ -110,11 +110,15 @@ class ServedVersion:
             f"{self.name}:{self.version}",
             on_death=self._died,
             on_request=self._requested,
-            python=self.python,
+            spawn=self.source.spawn,
             on_meet=self._meets,
         )
         process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
         return process
+
+    async def open_template(self, model: Mapping[str, Any]) -> None:
+        """The instances will be forked from one process that loads the model first."""
+        await self.source.open_template(model, self._requested)
 
     def _meets(self, process: InstanceProcess, message: Message) -> None:
         if self._env.callers is not None:
@@ -165,6 +169,7 @@ class ServedVersion:
             self._forget()
             self._in_engine = False
         await asyncio.gather(*(process.discard() for process in processes if process is not None))
+        await self.source.discard()
 
     # --- the end: drain, stop ---
 
@@ -181,6 +186,7 @@ class ServedVersion:
     async def _stop_processes(self) -> None:
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(one.stop(self._env.stop_timeout_s) for one in processes))
+        await self.source.stop(self._env.stop_timeout_s)
         for slot in self._slots:
             self._leave(slot, self._end_text)
         self._forget()
@@ -215,11 +221,12 @@ class ServedVersion:
 
     def processes(self) -> list[dict[str, Any]]:
         """Each process once, with the instances that live in it."""
-        return [
+        holding = [
             {"pid": slot.process.pid, "instances": [one.name for one in slot.instances]}
             for slot in self._slots
             if slot.process is not None
         ]
+        return holding + self.source.processes()
 
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for all processes."""
@@ -228,6 +235,7 @@ class ServedVersion:
         for slot in self._slots:
             if slot.process is not None:
                 slot.process.set_verbosity(level)
+        self.source.set_verbosity(level)
 
     def _who(self, slot: _Slot) -> str:
         return f"instance '{slot.name}' of model '{self.name}' version {self.version}"
@@ -371,6 +379,13 @@ class ServedVersion:
     async def _restart(self, slot: _Slot, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         began_s = time.monotonic()
+        try:
+            await self.source.ready()
+        except ServerError as error:
+            slot.last_end = str(error)
+            log.error("%s could not be started again: %s", self._who(slot), error)
+            self._restart_later(slot)
+            return
         process = slot.process = self.open_process()
         slot.restart_count += 1
         who = self._who(slot)

@@ -77,10 +77,13 @@ class InstanceRole:
         leave: Callable[[int], None] = os._exit,
         *,
         before_traffic: Callable[[], None] = lambda: None,
+        preloaded: Backend | None = None,
     ) -> None:
+        """`preloaded`: a template has made the backend, and imported the model."""
         self._control = control
         self._leave = leave
         self._before_traffic = before_traffic
+        self._preloaded = preloaded
         self._send_lock = threading.Lock()
         self._regions = PeerRegions()
         self._calls = CoreCalls(self.send)
@@ -98,8 +101,11 @@ class InstanceRole:
         self._threads: list[threading.Thread] = []
         self._stopping = False
 
-    def run(self) -> None:
-        """Until core says stop. Returns when everything is finished and finalized."""
+    def run(self, first: tuple[Message, list[int]]) -> None:
+        """From core's first message until it says stop. Returns when everything is finished and
+        finalized.
+        """
+        self._receive(*first)
         threading.Thread(target=self._read, name="control", daemon=True).start()
         while not self._stopping:
             message, fds = self._work.get()
@@ -196,7 +202,8 @@ class InstanceRole:
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
-        self._info, self._model, self._backend = info, model, make_backend(info)
+        self._info, self._model = info, model
+        self._backend = self._preloaded or make_backend(info)
         if isinstance(self._backend, AsksServer):
             self._backend.connect(self._calls)
         completion = self._backend.describe(model) if message.get("auto_complete", True) else None

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyserver
 from pyserver.control.channel import ControlClosed, ControlSocket, pair
+from pyserver.supervisor.adopted import AdoptedProcess
 from pyserver.supervisor.loop import Loop
 
 Message = dict[str, Any]
@@ -61,6 +62,7 @@ class Child:
         output_fd: int | None = None,
         program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        adopted_pid: int | None = None,
         on_message: Callable[[Message, list[int]], None] | None = None,
         on_end: Callable[[Ended], None],
     ) -> None:
@@ -69,7 +71,8 @@ class Child:
         With `control_fd` the child gets that descriptor, which stays the caller's, and speaks with
         somebody else; without, it speaks with us: `on_message(message, fds)` borrows the
         descriptors, which are closed when it returns. `output_fd` becomes its stdout and stderr.
-        `program` takes the place of `python -m module`: an interpreter of a model's own.
+        `program` takes the place of `python -m module`: an interpreter of a model's own. With
+        `adopted_pid` nothing is started: it is that process, which speaks with somebody else.
         """
         self.name = name
         self.started_s = loop.now()
@@ -80,14 +83,19 @@ class Child:
         self._waiting: deque[tuple[Message, list[int]]] = deque()
         self._control: ControlSocket | None = None
         theirs: ControlSocket | None = None
-        if control_fd is None:
+        if control_fd is None and adopted_pid is None:
             self._control, theirs = pair()
             control_fd = theirs.fileno()
         try:
             self._oom_kills = _oom_kills()
-            self._process = _start(
-                program or _command(module), control_fd, output_fd, environment or {}
-            )
+            self._process: subprocess.Popen[bytes] | AdoptedProcess
+            if adopted_pid is not None:
+                self._process = AdoptedProcess(adopted_pid)
+            else:
+                assert control_fd is not None
+                self._process = _start(
+                    program or _command(module), control_fd, output_fd, environment or {}
+                )
         except OSError:
             if self._control is not None:
                 self._control.close()

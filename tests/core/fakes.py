@@ -315,6 +315,7 @@ class FakeFrontend:
 class FakeBackend:
     threads_share_process: bool
     models_bring_python: bool = False
+    may_fork: bool = False
 
 
 BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False)}
