@@ -142,11 +142,16 @@ def _ask(server: ServerProcess, method: str, path: str, body: bytes = b"") -> An
     return json.loads(text) if text else {}
 
 
+def counters(server: ServerProcess) -> Any:
+    """pyserver's own books."""
+    return _ask(server, "GET", "/v2/pyserver/counters")
+
+
 def held(server: ServerProcess) -> Held:
     """What it holds now. The connections of the clients that ask are gone by then."""
     engine: dict[str, int] = {}
     if server.name == "pyserver":
-        engine = _ask(server, "GET", "/v2/pyserver/counters")["engine"]
+        engine = counters(server)["engine"]
     pids = server.pids()
     fds = regions = 0
     for pid in pids:
@@ -201,12 +206,11 @@ def _unloaded(server: ServerProcess, model: str) -> bool:
     return not states["READY"] + states["LOADING"] + states["UNLOADING"]
 
 
-def run(server: ServerProcess, kind: str, cycles: int) -> Iterator[Held]:
+def run(server: ServerProcess, model: str, dim: int, cycles: int) -> Iterator[Held]:
     """What is held before the first cycle and after each."""
-    dim = KINDS[kind][1]
     yield settled(server)
     for done in range(1, cycles + 1):
-        cycle(server, kind, dim)
+        cycle(server, model, dim)
         yield settled(server) if done in (FILLED, cycles) else held(server)
 
 
@@ -257,7 +261,7 @@ def _flat(server: ServerProcess, kind: str, cycles: int, said: Callable[[str], N
     said(f"\n| {server.name}, {kind}: cycles | own MiB | processes | fds | regions |")
     said("|--:|--:|--:|--:|--:|")
     memory: list[Held] = []
-    for done, one in enumerate(run(server, kind, cycles)):
+    for done, one in enumerate(run(server, kind, KINDS[kind][1], cycles)):
         memory.append(one)
         if done % 10 == 0 or done in (1, FILLED):
             cells = f"{one.own_bytes / _MIB:.2f} | {one.processes} | {one.fds} | {one.regions}"

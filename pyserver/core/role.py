@@ -33,7 +33,7 @@ from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.errors import ServerError
 from pyserver.observe.device_memory import DeviceMemory
-from pyserver.observe.memory import resident_byte_size
+from pyserver.observe.memory import proportional_byte_size, resident_byte_size
 from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 from pyserver.settings import Settings
@@ -214,7 +214,7 @@ class Core:
         pids = [one["pid"] for one in self.loader.running.processes()]
         return {
             "core": resident_byte_size(os.getpid()),
-            "instances": sum(resident_byte_size(pid) for pid in pids),
+            "instances": sum(proportional_byte_size(pid) for pid in pids),
         }
 
     async def counters(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,11 +184,14 @@ def _refuse_threads(model: str) -> None:
 
 
 def _other_threads() -> list[str]:
+    """Their names: Python's, or the kernel's for those of libraries."""
+    by_number = {one.native_id: one.name for one in threading.enumerate()}
     names = []
     for task in _THREADS.iterdir():
         if int(task.name) != os.getpid():
             try:
-                names.append((task / "comm").read_text().strip())
+                comm = (task / "comm").read_text().strip()
+                names.append(by_number.get(int(task.name), comm))
             except OSError:
                 pass  # it has ended
     return names

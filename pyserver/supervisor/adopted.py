@@ -7,7 +7,6 @@ its cause. What nobody asks for (a daemon that a model has left behind) is reape
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections import OrderedDict
@@ -21,6 +20,8 @@ _MOST_KEPT: Final = 64
 
 def become_subreaper() -> None:
     """From now on orphans below us become our children. OSError when the kernel refuses."""
+    import ctypes  # large, and for few servers
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
