@@ -4,21 +4,32 @@ takes traffic.
 Only what can be taken back is done. Niceness is a thread's own, threads and programs inherit it,
 and lowering it again needs RLIMIT_NICE or CAP_SYS_NICE (not in a container's own user namespace),
 so it is tried in a thread of its own first. Where that is refused, SCHED_BATCH remains, which
-everybody may leave; its threads do not push aside who runs. Source: sched(7), setpriority(2).
+everybody may leave; its threads do not push aside who runs.
+
+Where the kernel shares processors out by session first (autogroups), niceness counts within a
+session only. An instance has a session of its own, which is made nice instead: everybody may take
+that back. Source: sched(7), setpriority(2).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+log = logging.getLogger(__name__)
+
 # A tenth of the weight of who serves: a load goes on beside full traffic, ten times slower.
 NICER_BY: Final = 10
 _NICEST: Final = 19
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
+# The kernel takes such a change every 100 ms, of all sessions together.
+_TRIES, _TRY_EVERY_S = 40, 0.05
 # Threads may start threads while they are counted; each round catches those of the one before.
 _ROUNDS: Final = 4
 
@@ -29,9 +40,12 @@ class LoadPriority:
     def __init__(self) -> None:
         self._nicer_by = 0
         self._batch = False
+        self._session = False
 
     def lower(self) -> None:
         """From now on this thread, and what it starts, gives way."""
+        if os.getsid(0) == os.getpid():
+            self._session = _make_session_nice(NICER_BY, tries=1)
         here = os.getpriority(os.PRIO_PROCESS, 0)
         nicer_by = min(NICER_BY, _NICEST - here)
         if nicer_by > 0 and _works(lambda: _there_and_back(here, here + nicer_by)):
@@ -46,6 +60,11 @@ class LoadPriority:
         """All threads of this process, and of the programs that the model has started, are as they
         were; what the model has changed by itself stays changed by as much.
         """
+        if self._session and not _make_session_nice(0, tries=_TRIES):
+            log.warning(
+                "the session of process %d stays nice, though it loads no more", os.getpid()
+            )
+        self._session = False
         if not (self._nicer_by or self._batch):
             return
         done: set[int] = set()
@@ -66,6 +85,21 @@ class LoadPriority:
                 os.setpriority(os.PRIO_PROCESS, thread, nice - self._nicer_by)
         elif os.sched_getscheduler(thread) == os.SCHED_BATCH:
             os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _make_session_nice(nice: int, *, tries: int) -> bool:
+    """False where there are no autogroups, or other sessions are changed all the time."""
+    for attempt in range(tries):
+        if attempt:
+            time.sleep(_TRY_EVERY_S)
+        try:
+            _AUTOGROUP.write_text(str(nice))
+            return True
+        except BlockingIOError:
+            continue
+        except OSError:
+            return False
+    return False
 
 
 def _there_and_back(here: int, there: int) -> None:

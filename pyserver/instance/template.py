@@ -149,7 +149,7 @@ class Template:
         os._exit(0)
 
     def _become_instance(self, message: Message, fds: Sequence[int], gate: int) -> Forked:
-        os.setpgid(0, 0)  # what it starts ends with it, and nothing else does
+        os.setsid()  # as one that is not forked: in a group and a session of its own
         control_fd, output_fd = fds
         self._control.close()
         for stream in (1, 2):

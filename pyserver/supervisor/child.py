@@ -63,6 +63,7 @@ class Child:
         program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         adopted_pid: int | None = None,
+        own_session: bool = False,
         on_message: Callable[[Message, list[int]], None] | None = None,
         on_end: Callable[[Ended], None],
     ) -> None:
@@ -73,6 +74,7 @@ class Child:
         descriptors, which are closed when it returns. `output_fd` becomes its stdout and stderr.
         `program` takes the place of `python -m module`: an interpreter of a model's own. With
         `adopted_pid` nothing is started: it is that process, which speaks with somebody else.
+        In a session of its own, it does not use up our share of the processors (autogroups).
         """
         self.name = name
         self.started_s = loop.now()
@@ -94,7 +96,11 @@ class Child:
             else:
                 assert control_fd is not None
                 self._process = _start(
-                    program or _command(module), control_fd, output_fd, environment or {}
+                    program or _command(module),
+                    control_fd,
+                    output_fd,
+                    environment or {},
+                    own_session=own_session,
                 )
         except OSError:
             if self._control is not None:
@@ -238,6 +244,8 @@ def _start(
     control_fd: int,
     output_fd: int | None,
     environment: Mapping[str, str],
+    *,
+    own_session: bool,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*command, f"--control-fd={control_fd}"],
@@ -245,7 +253,8 @@ def _start(
         stdout=output_fd,
         stderr=output_fd,
         pass_fds=(control_fd,),
-        process_group=0,
+        process_group=None if own_session else 0,  # a session's first is the first of a group too
+        start_new_session=own_session,
         env={**os.environ, **_path_to_ourselves(), **environment},
     )
 

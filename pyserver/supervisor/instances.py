@@ -55,6 +55,7 @@ def make_instance(
         control_fd=fds[0],
         output_fd=fds[1] if len(fds) > 1 else None,
         program=message.get("program"),
+        own_session=True,
         environment={str(k): str(v) for k, v in (message.get("env") or {}).items()},
         on_end=on_end,
     )

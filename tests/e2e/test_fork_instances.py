@@ -138,10 +138,21 @@ def test_four_instances_hold_what_they_share_once(server: Pyserver) -> None:
     assert infer(server, "shared")[1]["outputs"][0]["data"] == [42.0]
 
 
-def test_each_instance_is_the_supervisors_child_in_a_group_of_its_own(server: Pyserver) -> None:
+def test_each_instance_is_the_supervisors_child_in_a_session_of_its_own(server: Pyserver) -> None:
     _, instances = processes(server, "shared")
     assert {parent(pid) for pid in instances.values()} == {server.pid}
     assert [os.getpgid(pid) for pid in instances.values()] == list(instances.values())
+    assert [os.getsid(pid) for pid in instances.values()] == list(instances.values())
+
+
+def test_what_serves_has_its_own_priority_again(server: Pyserver) -> None:
+    for pid in processes(server, "shared")[1].values():
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            assert os.getpriority(os.PRIO_PROCESS, int(thread)) == os.getpriority(
+                os.PRIO_PROCESS, server.pid
+            )
+        group = Path(f"/proc/{pid}/autogroup")
+        assert not group.exists() or group.read_text().endswith("nice 0\n")
 
 
 def test_instances_share_no_descriptor_with_their_template(server: Pyserver) -> None:

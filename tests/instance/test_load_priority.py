@@ -73,6 +73,32 @@ def test_threads_and_programs_give_way_while_loading_and_no_longer_afterwards() 
     assert said == [NICER_BY, NICER_BY, NICER_BY, 0, 0, 0]
 
 
+_SESSION = """
+import os
+from pathlib import Path
+from pyserver.instance.load_priority import LoadPriority
+
+def nice():
+    return int(Path("/proc/self/autogroup").read_text().split()[-1])
+
+os.setsid()
+before = nice()
+priority = LoadPriority()
+priority.lower()
+during = nice()
+priority.restore()
+print(before, during, nice())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without autogroups")
+def test_the_session_of_an_instance_gives_way_as_a_whole() -> None:
+    assert in_a_process(f"import os\nif os.fork(): os.wait(); os._exit(0)\n{_SESSION}") in (
+        f"0 {NICER_BY} 0",
+        "0 0 0",  # another session was changed in the same tenth of a second
+    )
+
+
 _REFUSED = """
 import os
 from pyserver.instance import load_priority
