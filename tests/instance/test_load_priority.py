@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyserver.instance.load_priority import NICER_BY, LoadPriority
+from pyserver.instance.load_priority import NICER_BY, SESSION_NICER_BY, LoadPriority
 
 
 def in_a_process(program: str, **variables: str) -> str:
@@ -94,7 +94,7 @@ print(before, during, nice())
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without autogroups")
 def test_the_session_of_an_instance_gives_way_as_a_whole() -> None:
     assert in_a_process(f"import os\nif os.fork(): os.wait(); os._exit(0)\n{_SESSION}") in (
-        f"0 {NICER_BY} 0",
+        f"0 {SESSION_NICER_BY} 0",
         "0 0 0",  # another session was changed in the same tenth of a second
     )
 
