@@ -8,6 +8,8 @@
     python -m bench compare old.json new.json    exit code 1 if anything got worse
     python -m bench scheduler                    what does the engine alone cost?
     python -m bench soak 1000000                 is memory flat over so many requests?
+    python -m bench load-cycles 200              does unloading give everything back?
+    python -m bench load-disturbance             does a load slow down who serves?
 
 bench/README.md explains each figure.
 """
@@ -22,7 +24,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import scheduler, soak
+from bench import load_cycles, load_disturbance, scheduler, soak
 from bench.facts import FACTS, ask_all
 from bench.loads import h2load, perf_analyzer, wrk
 from bench.measure import Targets, in_turns
@@ -152,6 +154,28 @@ def _soak(arguments: argparse.Namespace) -> int:
     return soak.main(arguments.target, arguments.requests, _installed([arguments.target]), _said)
 
 
+def _load_cycles(arguments: argparse.Namespace) -> int:
+    target = TARGETS[arguments.target]
+    return load_cycles.main(
+        target, arguments.kind or list(load_cycles.KINDS), arguments.cycles, _said
+    )
+
+
+def _load_disturbance(arguments: argparse.Namespace) -> int:
+    targets = _installed(arguments.target or ["pyserver", "triton"])
+    head = header(" ".join(["python -m bench", *sys.argv[1:]]), _versions(targets))
+    facts = load_disturbance.main(
+        targets,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        rate=arguments.rate,
+        said=_said,
+    )
+    if arguments.json:
+        Results(head, (), tuple(facts)).write(arguments.json)
+    return 0
+
+
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -190,6 +214,18 @@ def _command_line() -> argparse.ArgumentParser:
     soaked.set_defaults(does=_soak)
     soaked.add_argument("requests", type=int)
     soaked.add_argument("--target", default="pyserver", choices=("pyserver", "triton"))
+    cycled = commands.add_parser("load-cycles", help="what stays of a model that comes and goes")
+    cycled.set_defaults(does=_load_cycles)
+    cycled.add_argument("cycles", type=int)
+    cycled.add_argument("--kind", nargs="+", choices=list(load_cycles.KINDS))
+    cycled.add_argument("--target", default="pyserver", choices=("pyserver", "triton"))
+    beside = commands.add_parser("load-disturbance", help="latency beside a load of another model")
+    beside.set_defaults(does=_load_disturbance)
+    beside.add_argument("--target", nargs="+", choices=("pyserver", "triton"))
+    beside.add_argument("--rounds", type=int, default=5)
+    beside.add_argument("--seconds", type=float, default=6.0, help="alone; twice as long beside")
+    beside.add_argument("--rate", type=float, default=200.0, help="requests a second")
+    beside.add_argument("--json", type=Path, help="keep every round in this file")
     return parser
 
 

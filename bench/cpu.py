@@ -86,6 +86,17 @@ def sample(pids: Iterable[int]) -> TreeSample:
 
 def pss_bytes(pids: Iterable[int]) -> int:
     """Memory of these processes in which a page that several of them share counts once in all."""
+    return _rolled_up(pids, ("Pss:",))
+
+
+def own_bytes(pids: Iterable[int]) -> int:
+    """The same without pages of files, which whoever else maps the file shares and the kernel can
+    drop: what only these processes can give back.
+    """
+    return _rolled_up(pids, ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _rolled_up(pids: Iterable[int], kinds: tuple[str, ...]) -> int:
     total = 0
     for pid in pids:
         try:
@@ -93,6 +104,6 @@ def pss_bytes(pids: Iterable[int]) -> int:
         except (FileNotFoundError, ProcessLookupError):
             continue
         total += sum(
-            int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")
+            int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(kinds)
         )
     return total

@@ -22,8 +22,9 @@ class BackendInfo:
     of its own. `default_instance_count` is that of a CPU group without a count. `uses_gpu`: an
     instance group without a kind goes to the GPUs, where there are any. `models_bring_python`: a
     model may name the Python environment that its processes run in. `may_call`: its models may call
-    other models while they execute. `parameters` are those of the model config that the backend
-    reads; `free_parameters`: its models may read others.
+    other models while they execute. `may_fork`: instances may be forked from a template that has
+    loaded the model once. `parameters` are those of the model config that the backend reads;
+    `free_parameters`: its models may read others.
     """
 
     name: str
@@ -34,6 +35,7 @@ class BackendInfo:
     uses_gpu: bool = False
     models_bring_python: bool = False
     may_call: bool = False
+    may_fork: bool = False
     parameters: tuple[str, ...] = ()
     free_parameters: bool = False
 
@@ -69,7 +71,13 @@ BACKENDS: Final[Mapping[str, BackendInfo]] = MappingProxyType(
                 threads_share_process=False,
                 models_bring_python=True,
                 may_call=True,
-                parameters=("EXECUTION_ENV_PATH", "FORCE_CPU_ONLY_INPUT_TENSORS", "python"),
+                may_fork=True,
+                parameters=(
+                    "EXECUTION_ENV_PATH",
+                    "FORCE_CPU_ONLY_INPUT_TENSORS",
+                    "fork_instances",
+                    "python",
+                ),
                 free_parameters=True,
             ),
         )

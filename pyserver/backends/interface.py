@@ -185,6 +185,14 @@ class AsksServer(Protocol):
 
 
 @runtime_checkable
+class Preloads(Protocol):
+    """A backend whose models may be loaded in part before their instances are forked."""
+
+    def preload(self, model: ModelInfo) -> None:
+        """Called before anything else, with the config as it was written. Raises a ServerError."""
+
+
+@runtime_checkable
 class TellsReadiness(Protocol):
     """An instance whose model may say by itself whether it is ready."""
 

@@ -20,7 +20,7 @@ from pyserver.backends.python_model_config import ModelConfig
 from pyserver.backends.python_server import connection
 from pyserver.backends.python_stream import Streams
 from pyserver.backends.python_traceback import describe_error
-from pyserver.errors import InternalError
+from pyserver.errors import InternalError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from pyserver._core import Batch, Executor, InferenceRequest, InferenceResponse
@@ -34,6 +34,22 @@ class PythonBackend:
 
     def connect(self, server: Server) -> None:
         connection.server = server
+
+    def preload(self, model: ModelInfo) -> None:
+        """Imports the module, and calls the class's `preload(args)`, if it has one."""
+        model_class = self._import(model)
+        hook = inspect.getattr_static(model_class, "preload", None)
+        if hook is None:
+            return
+        if not isinstance(hook, staticmethod | classmethod):
+            raise InvalidArgumentError(
+                f"'preload' of model '{model.name}' must be a static method or a class method,"
+                " since it is called before there is an instance"
+            )
+        try:
+            model_class.preload(_model_args(model))
+        except Exception as error:
+            raise InternalError(describe_error(error)) from error
 
     def describe(self, model: ModelInfo) -> dict[str, Any] | None:
         complete = getattr(self._import(model), "auto_complete_config", None)
@@ -203,10 +219,16 @@ class _WrongReturn(Exception):
 
 def _initialize_args(model: ModelInfo, info: InstanceInfo) -> dict[str, str]:
     return {
-        "model_config": model.config_text,
         "model_instance_kind": info.kind.removeprefix("KIND_"),
         "model_instance_device_id": str(info.device_id),
         "model_instance_name": info.name,
+        **_model_args(model),
+    }
+
+
+def _model_args(model: ModelInfo) -> dict[str, str]:
+    return {
+        "model_config": model.config_text,
         "model_repository": str(model.model_dir),
         "model_version": str(model.version),
         "model_name": model.name,

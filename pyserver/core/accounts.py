@@ -1,4 +1,4 @@
-"""What is told of the models and processes: the start-up table, and each instance's process."""
+"""What is told at the start of the models and their memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pyserver.core.model_loader import ModelLoader
 from pyserver.core.running_versions import RunningVersions
-from pyserver.observe.memory import resident_byte_size
+from pyserver.observe.memory import proportional_byte_size, resident_byte_size
 from pyserver.repository.lifecycle import State
 from pyserver.repository.registry import DUPLICATED, IndexEntry, Registry
 
@@ -40,18 +40,8 @@ def start_summary(registry: Registry, loader: ModelLoader, duplicates: list[str]
 
 def _memory(running: RunningVersions) -> dict[str, int]:
     """What our processes have resident."""
-    pids = {one["pid"] for served in running.values() for one in served.instances()}
+    pids = [one["pid"] for one in running.processes()]
     return {
         "core": resident_byte_size(os.getpid()),
-        "instances": sum(resident_byte_size(pid) for pid in pids),
+        "instances": sum(proportional_byte_size(pid) for pid in pids),
     }
-
-
-def instance_accounts(running: RunningVersions) -> list[dict[str, Any]]:
-    """Each instance with its model and its process."""
-    return [
-        {"model": served.name, "version": served.version, **one}
-        | {"resident_byte_size": resident_byte_size(one["pid"])}
-        for served in running.values()
-        for one in served.instances()
-    ]

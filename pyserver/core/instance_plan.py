@@ -87,6 +87,27 @@ def plan_instances(config: ModelConfig) -> list[InstancePlan]:
     return plans
 
 
+def count_instances(config: ModelConfig) -> int:
+    """Those of active groups; also of a config that is not finished."""
+    groups = [group for group in config.instance_group if not group.passive]
+    return sum(max(1, group.count) * max(1, len(group.gpus)) for group in groups)
+
+
+def wants_fork(config: ModelConfig) -> bool:
+    """The parameter `fork_instances`. Raises InvalidArgumentError for what is neither true nor
+    false.
+    """
+    if "fork_instances" not in config.parameters:
+        return False
+    text = config.parameters["fork_instances"].string_value
+    if text.lower() not in ("true", "false"):
+        raise InvalidArgumentError(
+            f"parameter 'fork_instances' of model '{config.name}' must be 'true' or 'false', got"
+            f" '{text}'"
+        )
+    return text.lower() == "true"
+
+
 def into_processes(
     plans: list[InstancePlan], *, threads_share_process: bool
 ) -> list[list[InstancePlan]]:

@@ -2,6 +2,7 @@
 
     prepare -> prepared        it has imported its backend, and completed the model's config
     attach, region -> region_ok, load -> loaded        it can execute
+    join -> joined        it has done what it does before it takes traffic
     stop        it finishes what runs, finalizes and exits
 
 Every step may be answered by "failed", and the process may die at any time: both are errors here.
@@ -19,8 +20,7 @@ from typing import Any
 
 from pyserver.control.channel import AsyncControlSocket, Message
 from pyserver.core.instance_output import InstanceOutput
-from pyserver.core.model_environment import PythonEnvironment
-from pyserver.core.supervisor_link import ProcessEnd, SupervisorLink
+from pyserver.core.supervisor_link import ProcessEnd, Spawned, SupervisorLink
 from pyserver.errors import InternalError, make_error
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,9 @@ class InstanceDied(InternalError):
 
 
 class InstanceProcess:
-    """One process that holds one or more instances of one model version.
+    """One process that holds one or more instances of one model version, or their template.
+
+    `spawn(name, output_fd)` starts it, or has it forked: SupervisorLink.spawn if it is not given.
 
     `on_death(process)` comes once, when the process has ended without `stop` having been called.
     `on_request(process, message, fds)` hears what it asks or counts by itself, and owns the fds;
@@ -52,7 +54,7 @@ class InstanceProcess:
         *,
         on_death: Callable[[InstanceProcess], None],
         on_request: Callable[[InstanceProcess, Message, list[int]], None],
-        python: PythonEnvironment | None = None,
+        spawn: Callable[[str, int], Spawned] | None = None,
         on_meet: Callable[[InstanceProcess, Message], None] | None = None,
     ) -> None:
         self.name = name
@@ -73,13 +75,10 @@ class InstanceProcess:
         self._ended: asyncio.Future[None] = loop.create_future()
         self.label = f"model '{name}'"  # how the log names it; more exact once it has instances
         self._output = InstanceOutput(loop, lambda line: log.info("%s: %s", self.label, line))
-        python = python or PythonEnvironment()
-        self._spawned = link.spawn(
-            name,
-            output_fd=self._output.write_fd,
-            program=python.program,
-            environment=python.variables,
-        )
+        if spawn is None:
+            self._spawned = link.spawn(name, output_fd=self._output.write_fd)
+        else:
+            self._spawned = spawn(name, self._output.write_fd)
         self._output.passed_on()
         self._control = AsyncControlSocket(
             self._spawned.control_fd,
@@ -110,6 +109,10 @@ class InstanceProcess:
     def alive(self) -> bool:
         return self.end is None
 
+    async def preload(self, model: Mapping[str, Any]) -> None:
+        """Makes it a template: it imports the model, and forks instances from then on."""
+        await self._ask({"op": "preload", "model": dict(model)}, "preloaded")
+
     async def prepare(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
         """Imports the backend; returns what the model itself adds to its config, if asked."""
         answer = await self._ask({"op": "prepare", "model": dict(model)}, "prepared")
@@ -124,6 +127,10 @@ class InstanceProcess:
         """Loads the model with its final config (protobuf JSON) and begins to take batches."""
         answer = await self._ask({"op": "load", "config": config}, "loaded")
         self._tells_readiness = bool(answer.get("readiness"))
+
+    async def join(self) -> None:
+        """Before traffic: it loaded at low priority, and is as fast as all others from here on."""
+        await self._ask({"op": "join"}, "joined")
 
     async def is_ready(self) -> bool:
         """What its model says, if it says anything: in time, or it is not ready.
@@ -165,8 +172,8 @@ class InstanceProcess:
     def retire_region(self, peer: int) -> None:
         self._control.send({"op": "retire", "peer": peer})
 
-    def send(self, message: Message) -> None:
-        self._control.send(message)
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        self._control.send(message, fds)
 
     async def settle(self) -> None:
         """Returns when it has taken in what was sent before, or is gone."""
@@ -214,7 +221,7 @@ class InstanceProcess:
 
     def _received(self, message: Message, fds: list[int]) -> None:
         op = message["op"]
-        if op in ("call", "metrics"):
+        if op in ("call", "metrics", "forked", "fork_failed"):
             self._on_request(self, message, fds)
             return
         for fd in fds:

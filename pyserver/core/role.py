@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from pyserver.cache_settings import CacheSettings, cache_settings
 from pyserver.control.channel import Message
-from pyserver.core.accounts import instance_accounts, start_summary
+from pyserver.core.accounts import start_summary
 from pyserver.core.callers import Callers
 from pyserver.core.catalog import catalog_entry, engine_entry
 from pyserver.core.engine_link import Engine, EngineEvents
@@ -30,11 +30,13 @@ from pyserver.core.on_demand import OnDemand, Surroundings
 from pyserver.core.peers import PeerDirectory
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.repository_watch import RepositoryWatch
+from pyserver.core.running_versions import with_memory
 from pyserver.core.served_version import Environment, ServedVersion
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.version_load import BackendInfo, LoadContext
 from pyserver.core.watchdog import Watchdog
 from pyserver.errors import ServerError
+from pyserver.observe.device_memory import DeviceMemory
 from pyserver.repository.identity import name_of
 from pyserver.repository.registry import DUPLICATED, Registry
 from pyserver.settings import Settings
@@ -107,6 +109,7 @@ class Core:
             self._remote_cache = RemoteCache(cache.redis, engine, self._loop)
             self.events.on_cache = self._remote_cache.heard
         self.calls = InstanceCalls(settings, self.registry)
+        self._devices = DeviceMemory()
         environment = Environment(
             loop=self._loop,
             engine=engine,
@@ -221,12 +224,17 @@ class Core:
             self.link.send({"op": "remember", "models": names})
 
     async def counters(self) -> dict[str, Any]:
-        """The books of the engine, of each frontend, and each instance's process."""
+        """The books of the engine, of each frontend, each instance, and each process of models with
+        its memory.
+        """
+        running = self.loader.running
+        processes = await asyncio.to_thread(with_memory, running.processes(), self._devices)
         frontends = await self.frontends.counters()
         return {
             "engine": self.engine.counters(),
             "frontends": {str(index): figures for index, figures in frontends.items()},
-            "instances": instance_accounts(self.loader.running),
+            "instances": running.instances(),
+            "processes": processes,
             "custom_metrics": self.custom_metrics(),
             "on_demand": self.on_demand.counters() if self.on_demand is not None else {},
         }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyserver.core.ensemble_load import EnsembleVersion
 from pyserver.core.served_version import ServedVersion
+from pyserver.observe.device_memory import DeviceMemory
+from pyserver.observe.memory import memory_of
 
 Served = ServedVersion | EnsembleVersion
 
@@ -15,6 +19,23 @@ class RunningVersions(dict[int, Served]):
         """What the models' own hooks say of a version that is READY."""
         served = self.get(handle)
         return served is not None and await served.is_ready()
+
+    def instances(self) -> list[dict[str, Any]]:
+        """Each instance of each version, with the process that it lives in."""
+        return [
+            {"model": served.name, "version": served.version, **one}
+            for served in self.values()
+            for one in served.instances()
+        ]
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Each process once, however many instances live in it."""
+        return [
+            {"model": served.name, "version": served.version, **one}
+            for served in self.values()
+            if isinstance(served, ServedVersion)
+            for one in served.processes()
+        ]
 
     def has_model(self, name: str) -> bool:
         return any(one.name == name for one in self.values())
@@ -39,3 +60,9 @@ class RunningVersions(dict[int, Served]):
         for served in self.values():
             if isinstance(served, ServedVersion):
                 served.set_verbosity(level)
+
+
+def with_memory(processes: list[dict[str, Any]], devices: DeviceMemory) -> list[dict[str, Any]]:
+    """The same, with what each holds now. In a thread: the kernel takes its time over it."""
+    devices.refresh()
+    return [one | memory_of(one["pid"], devices) for one in processes]

@@ -18,19 +18,20 @@ from typing import Any
 
 from pyserver.config.limits import Limits
 from pyserver.control.channel import Message
-from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S, RestartPolicy
+from pyserver.core.backoff import CRASH_LOOP_COUNT, CRASH_LOOP_WITHIN_S
 from pyserver.core.callers import Callers
 from pyserver.core.engine_link import Engine, EngineEvents
 from pyserver.core.instance_calls import InstanceCalls
 from pyserver.core.instance_plan import InstancePlan
 from pyserver.core.instance_process import InstanceProcess
+from pyserver.core.instance_source import InstanceSource
 from pyserver.core.load_limit import within
-from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.peers import PeerDirectory, Side
+from pyserver.core.process_slot import ProcessSlot
 from pyserver.core.remote_cache import RemoteCache
 from pyserver.core.supervisor_link import SupervisorLink
 from pyserver.core.warm_up import Sample
-from pyserver.errors import InternalError, InvalidArgumentError
+from pyserver.errors import InternalError, InvalidArgumentError, ServerError
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +56,6 @@ class Environment:
     callers: Callers | None = None
 
 
-class _Slot:
-    """A process's place: the instances that live in it, and the process that is there now."""
-
-    def __init__(self, instances: Sequence[InstancePlan]) -> None:
-        self.instances = tuple(instances)
-        self.process: InstanceProcess | None = None
-        self.peers: list[int] = []
-        self.joined = False
-        self.filling = False  # whoever fills it deals with the process's death
-        self.warming = False
-        self.verdict = ""  # why we killed the process ourselves
-        self.restarts = RestartPolicy()
-        self.restart_count = 0
-        self.last_end = ""
-
-    @property
-    def name(self) -> str:
-        names = [instance.name for instance in self.instances]
-        return names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
-
-
 class ServedVersion:
     """The running side of one loaded version. `on_broken(reason)` comes when recovery is given
     up.
@@ -93,11 +73,11 @@ class ServedVersion:
         self.name = name
         self.version = version
         self.handle = handle
-        self.python = PythonEnvironment()  # before the first process is opened
+        self.source = InstanceSource(environment.link, environment.loop, f"{name}:{version}")
         self.limits = Limits()
         self._env = environment
         self._on_broken = on_broken
-        self._slots: list[_Slot] = []
+        self._slots: list[ProcessSlot] = []
         self._model: dict[str, Any] = {}
         self._config = ""
         self._samples: tuple[Sample, ...] = ()
@@ -117,11 +97,15 @@ class ServedVersion:
             f"{self.name}:{self.version}",
             on_death=self._died,
             on_request=self._requested,
-            python=self.python,
+            spawn=self.source.spawn,
             on_meet=self._meets,
         )
         process.ended.add_done_callback(lambda _: self._env.calls.ended(self.name, process))
         return process
+
+    async def open_template(self, model: Mapping[str, Any]) -> None:
+        """The instances will be forked from one process that loads the model first."""
+        await self.source.open_template(model, self._requested)
 
     def _meets(self, process: InstanceProcess, message: Message) -> None:
         if self._env.callers is not None:
@@ -144,7 +128,7 @@ class ServedVersion:
         `samples` before they take traffic. Raises ServerError.
         """
         self._model, self._config, self._samples = dict(model), config, tuple(samples)
-        self._slots = [_Slot(instances) for instances in slots]
+        self._slots = [ProcessSlot(instances) for instances in slots]
         self._slots[0].process = first
         # In the order of their indices: add_instance names them by these.
         plans = sorted((one for slot in slots for one in slot), key=lambda one: one.index)
@@ -172,6 +156,7 @@ class ServedVersion:
             self._forget()
             self._in_engine = False
         await asyncio.gather(*(process.discard() for process in processes if process is not None))
+        await self.source.discard()
 
     # --- the end: drain, stop ---
 
@@ -202,6 +187,7 @@ class ServedVersion:
     async def _stop_processes(self) -> None:
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(one.stop(self._env.stop_timeout_s) for one in processes))
+        await self.source.stop(self._env.stop_timeout_s)
         for slot in self._slots:
             self._leave(slot, self._end_text)
         self._forget()
@@ -220,7 +206,7 @@ class ServedVersion:
     # --- what others want to know ---
 
     def instances(self) -> list[dict[str, Any]]:
-        """Each instance with its process, for the summary and statistics."""
+        """Each instance with the number of its process, for the summary and statistics."""
         return [
             {
                 "name": instance.name,
@@ -234,6 +220,15 @@ class ServedVersion:
             for instance in slot.instances
         ]
 
+    def processes(self) -> list[dict[str, Any]]:
+        """Each process once, with the instances that live in it."""
+        holding = [
+            {"pid": slot.process.pid, "instances": [one.name for one in slot.instances]}
+            for slot in self._slots
+            if slot.process is not None
+        ]
+        return holding + self.source.processes()
+
     def set_verbosity(self, level: int) -> None:
         """What --log-verbose is from now on, for all processes."""
         if "settings" in self._model:
@@ -241,8 +236,9 @@ class ServedVersion:
         for slot in self._slots:
             if slot.process is not None:
                 slot.process.set_verbosity(level)
+        self.source.set_verbosity(level)
 
-    def _who(self, slot: _Slot) -> str:
+    def _who(self, slot: ProcessSlot) -> str:
         return f"instance '{slot.name}' of model '{self.name}' version {self.version}"
 
     async def is_ready(self) -> bool:
@@ -275,7 +271,7 @@ class ServedVersion:
 
     # --- one slot: fill it, empty it, fill it again ---
 
-    async def _fill(self, slot: _Slot, *, prepare: bool) -> None:
+    async def _fill(self, slot: ProcessSlot, *, prepare: bool) -> None:
         process = slot.process
         assert process is not None
         slot.filling = True
@@ -288,16 +284,18 @@ class ServedVersion:
             self._must_live(slot, process)
             if self._samples:
                 await self._warm_up(slot, process)
+            await process.join()
+            self._must_live(slot, process)
             for peer, instance in zip(slot.peers, slot.instances, strict=True):
                 self._env.engine.add_instance(self.handle, peer, instance.index)
         finally:
             slot.filling = False
 
-    def _must_live(self, slot: _Slot, process: InstanceProcess) -> None:
+    def _must_live(self, slot: ProcessSlot, process: InstanceProcess) -> None:
         if slot.process is not process:
             raise InternalError(f"instance '{slot.name}' {process.end} right after it loaded")
 
-    async def _warm_up(self, slot: _Slot, process: InstanceProcess) -> None:
+    async def _warm_up(self, slot: ProcessSlot, process: InstanceProcess) -> None:
         """Runs all samples in each of the slot's instances. A death ends it as an error does."""
         began_s = time.monotonic()
         log.info("warming up '%s' version %d: %s", self.name, self.version, slot.name)
@@ -323,7 +321,7 @@ class ServedVersion:
             if said:
                 raise InvalidArgumentError(f"failed to run warmup sample '{sample.name}': {said}")
 
-    def _attach(self, slot: _Slot, process: InstanceProcess) -> dict[int, int]:
+    def _attach(self, slot: ProcessSlot, process: InstanceProcess) -> dict[int, int]:
         """Makes a peer for each instance of the slot; their region descriptors by peer."""
         regions: dict[int, int] = {}
         for instance in slot.instances:
@@ -337,7 +335,7 @@ class ServedVersion:
         process.label = self._who(slot)
         return regions
 
-    def _leave(self, slot: _Slot, message: str) -> None:
+    def _leave(self, slot: ProcessSlot, message: str) -> None:
         """The slot's process is gone: its peers leave the engine and the directory."""
         for peer in slot.peers:
             self._env.engine.retire_peer(peer, message)
@@ -375,7 +373,7 @@ class ServedVersion:
         slot.verdict = ""
 
     def _restart_later(
-        self, slot: _Slot, *, lived_s: float = 0.0, killed_from_outside: bool = False
+        self, slot: ProcessSlot, *, lived_s: float = 0.0, killed_from_outside: bool = False
     ) -> None:
         delay_s = slot.restarts.delay_after_death(
             lived_s=lived_s, now_s=time.monotonic(), killed_from_outside=killed_from_outside
@@ -390,9 +388,16 @@ class ServedVersion:
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
-    async def _restart(self, slot: _Slot, delay_s: float) -> None:
+    async def _restart(self, slot: ProcessSlot, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         began_s = time.monotonic()
+        try:
+            await self.source.ready()
+        except ServerError as error:
+            slot.last_end = str(error)
+            log.error("%s could not be started again: %s", self._who(slot), error)
+            self._restart_later(slot)
+            return
         process = slot.process = self.open_process()
         slot.restart_count += 1
         who = self._who(slot)
@@ -412,7 +417,7 @@ class ServedVersion:
         else:
             log.info("%s runs again after %.2f s", who, time.monotonic() - began_s)
 
-    async def _take_back(self, slot: _Slot, process: InstanceProcess, message: str) -> None:
+    async def _take_back(self, slot: ProcessSlot, process: InstanceProcess, message: str) -> None:
         if slot.process is process:
             self._leave(slot, message)
         if process.alive:

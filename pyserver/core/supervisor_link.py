@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pyserver.control.channel import AsyncControlSocket, Message, pair
+from pyserver.control.channel import AsyncControlSocket, ControlSocket, Message, pair
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Spawned:
         self.control_fd = control_fd
         self.end = end
         self.pid = 0
+        self.known = False  # to the supervisor; then it can be killed
+        self.killed_with = 0  # before that
 
 
 class SupervisorLink:
@@ -91,30 +93,56 @@ class SupervisorLink:
         output_fd: int,
         program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        role: str = "instance",
     ) -> Spawned:
-        """Asks for an instance process. `name` is for people; the key made of it is unique.
+        """Asks for an instance process, or a "template" of them. `name` is for people; the key made
+        of it is unique.
 
         `output_fd`, which stays the caller's, becomes its stdout and stderr. `program` takes the
         place of our own interpreter and the instance role's module.
         """
-        key = f"{name}#{next(self._numbers)}"
-        ours, theirs = pair()
-        spawned = Spawned(key, ours.detach(), self._loop.create_future())
-        self._spawned[key] = spawned
+        spawned, theirs = self.expect(name)
         request: Message = {
             "op": "spawn",
-            "key": key,
-            "role": "instance",
+            "key": spawned.key,
+            "role": role,
             "env": dict(environment or {}),
         }
         if program is not None:
             request["program"] = list(program)
         self._control.send(request, [theirs.fileno(), output_fd])
+        spawned.known = True
         theirs.close()
         return spawned
 
+    def expect(self, name: str) -> tuple[Spawned, ControlSocket]:
+        """A process that a template is to fork, and its end of its control socket, which the caller
+        closes; `adopt` or `give_up` follows.
+        """
+        key = f"{name}#{next(self._numbers)}"
+        ours, theirs = pair()
+        spawned = self._spawned[key] = Spawned(key, ours.detach(), self._loop.create_future())
+        return spawned, theirs
+
+    def adopt(self, key: str, pid: int) -> None:
+        """It has been forked: from now on the supervisor watches it."""
+        spawned = self._spawned.get(key)
+        if spawned is None:
+            return
+        spawned.pid, spawned.known = pid, True
+        self._control.send({"op": "adopt", "role": "instance", "key": key, "pid": pid})
+        if spawned.killed_with:
+            self.kill(key, spawned.killed_with)
+
+    def give_up(self, key: str, error: str) -> None:
+        """It will not be forked."""
+        self._exited({"key": key, "error": error})
+
     def kill(self, key: str, number: int = signal.SIGKILL) -> None:
-        if key in self._spawned:
+        spawned = self._spawned.get(key)
+        if spawned is not None and not spawned.known:
+            spawned.killed_with = int(number)
+        elif spawned is not None:
             self._control.send({"op": "kill", "key": key, "signal": int(number)})
 
     def close(self) -> None:

@@ -6,17 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pyserver.config.limits import model_limits
 from pyserver.core.catalog import engine_settings, model_spec
-from pyserver.core.instance_plan import into_processes, plan_instances
+from pyserver.core.instance_plan import (
+    count_instances,
+    into_processes,
+    plan_instances,
+    wants_fork,
+)
 from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.load_limit import within
 from pyserver.core.model_environment import PythonEnvironment, python_environment
 from pyserver.core.model_source import ModelSource
 from pyserver.core.remote_cache import model_digest
+from pyserver.core.runtime_threads import thread_variables
 from pyserver.core.served_version import Environment, ServedVersion
 from pyserver.core.warm_up import make_samples
 from pyserver.errors import InvalidArgumentError
@@ -38,6 +44,8 @@ class BackendInfo(Protocol):
     def threads_share_process(self) -> bool: ...
     @property
     def models_bring_python(self) -> bool: ...
+    @property
+    def may_fork(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,10 @@ class VersionLoad:
             config = self._source.config.message
             self._served.limits = model_limits(config, self._context.settings)
             if info.models_bring_python:
-                self._served.python = await asyncio.to_thread(self._python_environment)
+                self._served.source.python = await asyncio.to_thread(self._python_environment)
+            if info.may_fork and wants_fork(self._source.config.message):
+                self._phase = "loading what its instances share"
+                await self._served.open_template(self._model(self._source.config.message))
             process = self._served.open_process()
             loaded = await within(self._served.limits.load_s, self._load(process, info))
             if self._context.accept is not None:
@@ -116,7 +127,7 @@ class VersionLoad:
     def _python_environment(self) -> PythonEnvironment:
         """In a thread: it may unpack, install, and run other programs."""
         config = self._source.config.message
-        return python_environment(
+        python = python_environment(
             config.name,
             {key: value.string_value for key, value in config.parameters.items()},
             self._source.folder,
@@ -124,6 +135,8 @@ class VersionLoad:
             self._backend_settings(config.backend),
             self._say,
         )
+        threads = thread_variables(count_instances(config))
+        return replace(python, variables={**threads, **python.variables})
 
     def _say(self, phase: str) -> None:
         self._phase = phase

@@ -8,10 +8,13 @@ import os
 import sys
 
 from pyserver._core import end_with_parent
+from pyserver.backends.interface import Backend
 from pyserver.control.channel import ControlClosed, ControlSocket
+from pyserver.instance.load_priority import LoadPriority
 from pyserver.instance.log_handler import ControlLogHandler
 from pyserver.instance.process import ignore_stop_signals, show_output_at_once
 from pyserver.instance.role import InstanceRole
+from pyserver.instance.template import Template
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,10 +26,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     ignore_stop_signals()
     show_output_at_once()
-    role = InstanceRole(ControlSocket(options.control_fd))
-    logging.basicConfig(level=logging.INFO, handlers=[ControlLogHandler(role.send)])
+    priority = LoadPriority()
+    priority.lower()
+    control = ControlSocket(options.control_fd)
     try:
-        role.run()
+        message, fds = control.receive()
+        backend: Backend | None = None
+        if message["op"] == "preload":
+            logging.basicConfig(level=logging.INFO, handlers=[ControlLogHandler(control.send)])
+            forked = Template(control, parent).run(message)
+            if forked is None:
+                return 0
+            control, backend = forked.control, forked.backend  # in a process of its own
+            message, fds = control.receive()
+        role = InstanceRole(control, before_traffic=priority.restore, preloaded=backend)
+        logging.basicConfig(level=logging.INFO, handlers=[ControlLogHandler(role.send)], force=True)
+        role.run((message, fds))
     except ControlClosed:
         return 1
     return 0

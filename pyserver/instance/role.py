@@ -2,7 +2,8 @@
 
     prepare -> prepared            the backend is imported, the model has described itself
     attach, region -> region_ok    our channels, and everybody's memory
-    load -> loaded                 the model is there, its instances take batches
+    load -> loaded                 the model is there, its instances take batches: of warm-up first
+    join -> joined                 now traffic comes, which we serve at full priority
     call -> model ..., met         the model wants to call another one; from then on we hear of all
     stop                           finish what runs, finalize, exit
     is_ready -> ready              what the model says, from a thread of its own
@@ -70,9 +71,19 @@ class _Running:
 class InstanceRole:
     """One process's whole life. `run` belongs to the main thread."""
 
-    def __init__(self, control: ControlSocket, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self,
+        control: ControlSocket,
+        leave: Callable[[int], None] = os._exit,
+        *,
+        before_traffic: Callable[[], None] = lambda: None,
+        preloaded: Backend | None = None,
+    ) -> None:
+        """`preloaded`: a template has made the backend, and imported the model."""
         self._control = control
         self._leave = leave
+        self._before_traffic = before_traffic
+        self._preloaded = preloaded
         self._send_lock = threading.Lock()
         self._regions = PeerRegions()
         self._calls = CoreCalls(self.send)
@@ -90,8 +101,11 @@ class InstanceRole:
         self._threads: list[threading.Thread] = []
         self._stopping = False
 
-    def run(self) -> None:
-        """Until core says stop. Returns when everything is finished and finalized."""
+    def run(self, first: tuple[Message, list[int]]) -> None:
+        """From core's first message until it says stop. Returns when everything is finished and
+        finalized.
+        """
+        self._receive(*first)
         threading.Thread(target=self._read, name="control", daemon=True).start()
         while not self._stopping:
             message, fds = self._work.get()
@@ -126,6 +140,9 @@ class InstanceRole:
             self._calls.answered(message, fds)
         elif op == "is_ready":
             self._readiness.ask(message["id"])
+        elif op == "join":
+            self._before_traffic()
+            self.send({"op": "joined"})
         elif op == "verbosity":
             set_verbosity(int(message["level"]))
         elif not self._introductions.receive(message):
@@ -185,7 +202,8 @@ class InstanceRole:
         info = backend_info(str(message["backend"]))
         if info is None:
             raise NotFoundError(f"there is no backend '{message['backend']}'")
-        self._info, self._model, self._backend = info, model, make_backend(info)
+        self._info, self._model = info, model
+        self._backend = self._preloaded or make_backend(info)
         if isinstance(self._backend, AsksServer):
             self._backend.connect(self._calls)
         completion = self._backend.describe(model) if message.get("auto_complete", True) else None

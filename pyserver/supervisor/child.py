@@ -19,6 +19,7 @@ from typing import Any
 
 import pyserver
 from pyserver.control.channel import ControlClosed, ControlSocket, pair
+from pyserver.supervisor.adopted import AdoptedProcess
 from pyserver.supervisor.loop import Loop
 from pyserver.supervisor.memory_kills import memory_kills
 
@@ -62,6 +63,8 @@ class Child:
         output_fd: int | None = None,
         program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        adopted_pid: int | None = None,
+        own_session: bool = False,
         on_message: Callable[[Message, list[int]], None] | None = None,
         on_end: Callable[[Ended], None],
     ) -> None:
@@ -70,7 +73,9 @@ class Child:
         With `control_fd` the child gets that descriptor, which stays the caller's, and speaks with
         somebody else; without, it speaks with us: `on_message(message, fds)` borrows the
         descriptors, which are closed when it returns. `output_fd` becomes its stdout and stderr.
-        `program` takes the place of `python -m module`: an interpreter of a model's own.
+        `program` takes the place of `python -m module`: an interpreter of a model's own. With
+        `adopted_pid` nothing is started: it is that process, which speaks with somebody else.
+        In a session of its own, it does not use up our share of the processors (autogroups).
         """
         self.name = name
         self.started_s = loop.now()
@@ -81,14 +86,23 @@ class Child:
         self._waiting: deque[tuple[Message, list[int]]] = deque()
         self._control: ControlSocket | None = None
         theirs: ControlSocket | None = None
-        if control_fd is None:
+        if control_fd is None and adopted_pid is None:
             self._control, theirs = pair()
             control_fd = theirs.fileno()
         try:
             self._memory_kills = memory_kills()
-            self._process = _start(
-                program or _command(module), control_fd, output_fd, environment or {}
-            )
+            self._process: subprocess.Popen[bytes] | AdoptedProcess
+            if adopted_pid is not None:
+                self._process = AdoptedProcess(adopted_pid)
+            else:
+                assert control_fd is not None
+                self._process = _start(
+                    program or _command(module),
+                    control_fd,
+                    output_fd,
+                    environment or {},
+                    own_session=own_session,
+                )
         except OSError:
             if self._control is not None:
                 self._control.close()
@@ -193,7 +207,9 @@ class Child:
         os.close(self._pidfd)
         self._pidfd = -1
         by_kernel = code == -signal.SIGKILL and not self._killed
-        self._on_end(
+        # Who hears of it knows this object: let go, or only the collector would find the two.
+        on_end, self._on_end, self._on_message = self._on_end, _nobody, None
+        on_end(
             Ended(
                 signal=-code if code < 0 else None,
                 exit_code=code if code >= 0 else None,
@@ -215,6 +231,10 @@ class Child:
         self._waiting.clear()
 
 
+def _nobody(_: Ended) -> None:
+    pass
+
+
 def _command(module: str) -> list[str]:
     # -P: the folder that the server was started in must not hide installed packages.
     return [sys.executable, "-P", "-m", module]
@@ -225,6 +245,8 @@ def _start(
     control_fd: int,
     output_fd: int | None,
     environment: Mapping[str, str],
+    *,
+    own_session: bool,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*command, f"--control-fd={control_fd}"],
@@ -232,7 +254,8 @@ def _start(
         stdout=output_fd,
         stderr=output_fd,
         pass_fds=(control_fd,),
-        process_group=0,
+        process_group=None if own_session else 0,  # a session's first is the first of a group too
+        start_new_session=own_session,
         env={**os.environ, **_path_to_ourselves(), **environment},
     )
 

@@ -33,7 +33,7 @@ def supervise(settings: Settings, *, roles: Mapping[str, str] = ROLES) -> int:
     loop = Loop()
     tree = Tree(listening.settings, loop, listening.sockets, addresses=at, roles=roles)
     try:
-        with loop.signals((signal.SIGINT, signal.SIGTERM), tree.signalled):
+        with loop.signals((signal.SIGINT, signal.SIGTERM, signal.SIGCHLD), tree.signalled):
             tree.start()
             loop.run()
     finally:

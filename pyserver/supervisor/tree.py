@@ -21,9 +21,11 @@ from typing import Any
 
 from pyserver.control.channel import pair
 from pyserver.settings import Settings
+from pyserver.supervisor.adopted import Strays
 from pyserver.supervisor.backoff import Backoff
 from pyserver.supervisor.child import Child, Ended, Message
 from pyserver.supervisor.frontend_place import Frontend
+from pyserver.supervisor.instances import TEMPLATE, EndedBefore, exited, make_instance
 from pyserver.supervisor.listen import refuse_connections, take_connections
 from pyserver.supervisor.loop import Loop
 from pyserver.supervisor.summary import models_line, startup_summary
@@ -34,6 +36,7 @@ ROLES: dict[str, str] = {
     "core": "pyserver.core",
     "frontend": "pyserver.frontend",
     "instance": "pyserver.instance",
+    TEMPLATE: "pyserver.instance",
 }
 # As Triton names them when they are up.
 SERVICES: dict[str, str] = {"http": "HTTPService", "grpc": "GRPCInferenceService"}
@@ -81,6 +84,7 @@ class Tree:
         self._core_backoff = Backoff()
         self._instances: dict[str, Child] = {}
         self._orphans: set[Child] = set()  # instances of a core that has ended, being killed
+        self._strays = Strays()
         self._failed_starts: dict[str, int] = {}
         self._started_s = loop.now()
         self._deadline_s: float | None = None  # of the drain and the stop together
@@ -163,7 +167,7 @@ class Tree:
 
     def _from_core(self, message: Message, fds: list[int]) -> None:
         match message["op"]:
-            case "spawn" if fds:
+            case "spawn" | "adopt" if fds or message["op"] == "adopt":
                 self._spawn(str(message.get("key")), message, fds)
             case "kill":
                 instance = self._instances.get(str(message.get("key")))
@@ -200,25 +204,22 @@ class Tree:
                 )
 
     def _spawn(self, key: str, message: Message, fds: list[int]) -> None:
-        """`fds`: its control socket, and where its output goes, if not where ours does."""
-        module = self._roles.get(str(message.get("role")))
+        def ended(how: Ended) -> None:
+            self._instance_ended(key, instance, how)
+
         try:
             if self.phase not in (Phase.STARTING, Phase.SERVING):
                 raise OSError("the server is exiting")
-            if module is None or key in self._instances:
-                raise OSError(f"role {message.get('role')!r} is unknown or {key!r} runs already")
-            instance = Child(
-                self._loop,
-                f"instance {key}",
-                module,
-                control_fd=fds[0],
-                output_fd=fds[1] if len(fds) > 1 else None,
-                program=message.get("program"),
-                environment={str(k): str(v) for k, v in (message.get("env") or {}).items()},
-                on_end=lambda how: self._instance_ended(key, instance, how),
+            if key in self._instances:
+                raise OSError(f"{key!r} runs already")
+            instance = make_instance(
+                self._loop, self._roles, self._strays, key, message, fds, ended
             )
+        except EndedBefore as gone:
+            self._tell_core(exited(key, int(message["pid"]), gone.how))
+            return
         except OSError as error:
-            self._tell_core(_exited(key, 0, Ended(None, 127, False)) | {"error": str(error)})
+            self._tell_core(exited(key, 0, Ended(None, 127, False)) | {"error": str(error)})
             return
         self._instances[key] = instance
         self._tell_core({"op": "spawned", "key": key, "pid": instance.pid})
@@ -293,7 +294,7 @@ class Tree:
     def _instance_ended(self, key: str, instance: Child, how: Ended) -> None:
         if self._instances.get(key) is instance:
             del self._instances[key]
-            self._tell_core(_exited(key, instance.pid, how))
+            self._tell_core(exited(key, instance.pid, how))
         self._orphans.discard(instance)
         self._maybe_end()
 
@@ -316,7 +317,10 @@ class Tree:
     # ---- stopping ----------------------------------------------------------------------------
 
     def signalled(self, number: int) -> None:
-        """SIGINT or SIGTERM: the first drains, the second kills."""
+        """SIGINT or SIGTERM: the first drains, the second kills. SIGCHLD: somebody has ended."""
+        if number == signal.SIGCHLD:
+            self._reap_strays()
+            return
         if self.phase in (Phase.STARTING, Phase.SERVING):
             _log.info("Signal (%d) received.", number)
             self._drain()
@@ -402,7 +406,12 @@ class Tree:
         everyone = [self._core, *(frontend.child for frontend in self._frontends)]
         return [child for child in everyone if child is not None]
 
+    def _reap_strays(self) -> None:
+        everyone = (*self._children(), *self._instances.values(), *self._orphans)
+        self._strays.reap({child.pid for child in everyone})
+
     def _maybe_end(self) -> None:
+        self._reap_strays()
         stopping = self.phase in (Phase.STOPPING, Phase.KILLING)
         if stopping and not (self._children() or self._instances or self._orphans):
             self._loop.stop()
@@ -412,14 +421,3 @@ class Tree:
     def _tell_core(self, message: Message) -> None:
         if self._core is not None:
             self._core.send(message)
-
-
-def _exited(key: str, pid: int, how: Ended) -> Message:
-    return {
-        "op": "exited",
-        "key": key,
-        "pid": pid,
-        "signal": how.signal,
-        "exit_code": how.exit_code,
-        "out_of_memory": how.out_of_memory,
-    }

@@ -177,9 +177,10 @@ class FakeInstance:
     def _received(self, message: Message, fds: list[int]) -> None:
         op = message["op"]
         self.said.append(op)
+        kept = os.dup(fds[0]) if op == "fork" else -1  # the control socket of what is forked
         for fd in fds:
             os.close(fd)
-        if op == "prepare":
+        if op in ("prepare", "preload"):
             self.model = message["model"]
         if self.behaviour.die_at == op:
             self.die()
@@ -187,6 +188,10 @@ class FakeInstance:
             self._answer(
                 self.behaviour.fail_prepare, {"op": "prepared", "completion": self._completion()}
             )
+        elif op == "preload":
+            self._answer(self.behaviour.fail_prepare, {"op": "preloaded"})
+        elif op == "fork":
+            self._supervisor.forked(self, message, kept)
         elif op == "attach":
             assert len(fds) == 4
             self.peers.append(message["peer"])
@@ -202,6 +207,8 @@ class FakeInstance:
                 self._supervisor.keep(hold.wait(), self._loaded)
             else:
                 self._loaded()
+        elif op == "join":
+            self.control.send({"op": "joined"})
         elif op == "stop" and not self.behaviour.ignores_stop:
             self.die(None, 0)
 
@@ -226,6 +233,10 @@ class FakeSupervisor:
         self.instances: list[FakeInstance] = []
         self.heard: list[Message] = []
         self.killed: list[tuple[str, int]] = []
+        self.forks: list[Message] = []  # that templates were asked for
+        self.forks_hang = False
+        self.fork_fails = ""
+        self._unanswered: list[FakeInstance] = []
         self._tasks: set[asyncio.Task[None]] = set()
         ours, theirs = pair()
         self.core_fd = theirs.detach()
@@ -268,6 +279,23 @@ class FakeSupervisor:
                 "out_of_memory": oom,
             }
         )
+
+    def forked(self, template: FakeInstance, message: Message, fd: int) -> None:
+        """A template was asked for an instance; `fd` is the control socket of it."""
+        self.forks.append(message)
+        if self.fork_fails:
+            os.close(fd)
+            failed = {"op": "fork_failed", "key": message["key"], "message": self.fork_fails}
+            template.control.send(failed)
+            return
+        self._unanswered.append(FakeInstance(self, message["key"], 1000 + len(self.instances), fd))
+        self.instances.append(self._unanswered[-1])
+        if not self.forks_hang:
+            self.answer_fork(template)
+
+    def answer_fork(self, template: FakeInstance) -> None:
+        made = self._unanswered.pop()
+        template.control.send({"op": "forked", "key": made.key, "pid": made.pid})
 
     def _received(self, message: Message, fds: list[int]) -> None:
         self.heard.append(message)
@@ -326,6 +354,7 @@ class FakeFrontend:
 class FakeBackend:
     threads_share_process: bool
     models_bring_python: bool = False
+    may_fork: bool = False
 
 
 BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False)}

@@ -89,7 +89,7 @@ async def test_prepare_tells_what_the_model_is_and_load_has_the_final_config(
     assert json.loads(instance.model["config"])["input"] == []
     final = json.loads(instance.config)
     assert (final["max_batch_size"], final["input"][0]["name"]) == (4, "A")
-    assert instance.said == ["prepare", "attach", "region", "load"]
+    assert instance.said == ["prepare", "attach", "region", "load", "join"]
 
 
 @pytest.mark.parametrize("backend", ["identity", "python"])

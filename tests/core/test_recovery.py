@@ -47,7 +47,7 @@ async def test_a_dead_instance_is_named_with_its_cause_and_comes_back(
     assert made.core.registry.find("m").version == 1  # the other instance serves
     await eventually(lambda: len(made.supervisor.alive) == 2)
     back = made.supervisor.instances[-1]
-    await eventually(lambda: back.said[-1:] == ["load"])
+    await eventually(lambda: back.said[-1:] == ["join"])
     assert back.model["auto_complete"] is False
     assert back.regions == {0, made.frontends[0].peer}
     [peers] = made.engine.instances.values()
