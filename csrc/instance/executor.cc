@@ -2,7 +2,6 @@
 // records.
 #include "instance/executor.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -49,25 +48,22 @@ base::Status Executor::open(const shm::ChannelFds& fds, int region_fd,
 }
 
 base::Status Executor::make_waiter() {
-  // `bell` is never read: each ring is an edge. `end` stays readable: nobody sleeps after it.
-  const auto watch = [](int bell, base::UniqueFd* end, base::UniqueFd* waiter) {
-    *end = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    *waiter = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
-    if (!end->valid() || !waiter->valid()) return false;
-    epoll_event edge{};
-    edge.events = EPOLLIN | EPOLLET;
-    epoll_event level{};
-    level.events = EPOLLIN;
-    return ::epoll_ctl(waiter->get(), EPOLL_CTL_ADD, bell, &edge) == 0 &&
-           ::epoll_ctl(waiter->get(), EPOLL_CTL_ADD, end->get(), &level) == 0;
-  };
+  wake_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  waiter_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  call_waiter_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event edge{};  // a sleep does not read `bell`: each ring is an edge
+  edge.events = EPOLLIN | EPOLLET;
+  epoll_event level{};  // `wake_` stays readable: nobody sleeps after it
+  level.events = EPOLLIN;
   const int bell = link_->channel().bell();
-  if (!watch(bell, &wake_, &waiter_) || !watch(bell, &ending_bell_, &call_waiter_))
+  if (!wake_.valid() || !waiter_.valid() || !call_waiter_.valid() ||
+      ::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, bell, &edge) != 0 ||
+      ::epoll_ctl(waiter_.get(), EPOLL_CTL_ADD, wake_.get(), &level) != 0 ||
+      ::epoll_ctl(call_waiter_.get(), EPOLL_CTL_ADD, bell, &edge) != 0) {
     return system_error("cannot watch the doorbell");
+  }
   return {};
 }
-
-Executor::~Executor() { end_calls(); }
 
 Wait Executor::next_batch(uint64_t timeout_ns, Batch* batch) {
   const uint64_t begin = base::monotonic_ns();
@@ -94,6 +90,7 @@ Wait Executor::read_until(std::unique_lock<std::mutex>& lock, uint64_t deadline_
       reading_ = false;
       if (waiting_ > 0) turn_.notify_all();
     }
+    watch_for_loops();
     return wait;
   };
   while (true) {
@@ -117,6 +114,7 @@ Wait Executor::read_until(std::unique_lock<std::mutex>& lock, uint64_t deadline_
       continue;
     }
     reads = reading_ = true;
+    stop_ringing(now);
     const bool looks_again = spin_wait_.look_again(now, !for_batch);
     // Within the lock, so that nobody polls between the last look and the declaration of sleep.
     const bool may_sleep = !looks_again && channel.sleep();
@@ -137,44 +135,6 @@ bool Executor::wait_for(const Call& call) {
   return read_until(lock, kForever, false, [&] { return call.ready(); }) == Wait::kBatch;
 }
 
-base::Status Executor::call(CallRequest request, std::shared_ptr<Completions> completions,
-                            CallRef* call) {
-  const bool awaited = completions != nullptr;
-  base::Status status = calls_->submit(std::move(request), std::move(completions), call);
-  if (!status.ok() || !awaited) return status;
-  const std::lock_guard lock(read_mutex_);
-  if (!reader_.joinable() && !ending_) reader_ = std::thread([this] { read_for_loops(); });
-  wanted_.notify_one();
-  return status;
-}
-
-// The only thread of a model may be the one that runs its event loop, and sleeps there: somebody else has to read.
-void Executor::read_for_loops() {
-  ::pthread_setname_np(::pthread_self(), "calls");
-  std::unique_lock lock(read_mutex_);
-  while (!ending_) {
-    wanted_.wait(lock, [this] { return ending_ || calls_->awaited(); });
-    const Wait wait =
-        read_until(lock, kForever, false, [this] { return ending_ || !calls_->awaited(); });
-    if (wait == Wait::kBroken) return;
-  }
-}
-
-void Executor::end_calls() {
-  std::thread ended;
-  {
-    const std::lock_guard lock(read_mutex_);
-    ending_ = true;
-    ended.swap(reader_);
-    wanted_.notify_all();
-    turn_.notify_all();
-  }
-  if (!ended.joinable()) return;
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(ending_bell_.get(), &one, sizeof one);
-  ended.join();
-}
-
 uint64_t Executor::current_batch(bool any_thread) const {
   const bool here =
       any_thread || executing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
@@ -183,8 +143,8 @@ uint64_t Executor::current_batch(bool any_thread) const {
 
 void Executor::wait_for_bell() {
   const bool stuck = link_->backlog() > 0;
-  epoll_event events[2];
-  const int count = ::epoll_wait(call_waiter_.get(), events, 2,
+  epoll_event event;
+  const int count = ::epoll_wait(call_waiter_.get(), &event, 1,
                                  stuck ? static_cast<int>(kBacklogRetryNs / 1'000'000) : -1);
   if (count < 0 && errno != EINTR) deaf_ = true;
   if (stuck) link_->flush();

@@ -7,7 +7,8 @@
 //
 // Several threads may wait at once, for a batch or for the answers to calls. One of them reads: it
 // looks on, and sleeps on the doorbell. The others are woken by what it takes from the ring, and
-// when it leaves, the next one reads.
+// when it leaves, the next one reads. Event loops that wait for calls are woken by the doorbell itself
+// when no thread reads (executor_loops.cc).
 #pragma once
 
 #include <atomic>
@@ -47,8 +48,6 @@ inline constexpr uint64_t kForever = ~uint64_t{0};
 
 class Executor {
  public:
-  ~Executor();
-
   // `fds` and `region_fd` stay the caller's. `regions` is the process's table of everybody's
   // regions.
   static base::Status open(const shm::ChannelFds& fds, int region_fd,
@@ -72,11 +71,16 @@ class Executor {
   void wait_for_room(const Request& request);
   void stop();
 
-  // Makes a call. With `completions` somebody is there to read its answers, whoever else waits or not.
+  // Makes a call. `completions` becomes readable when it has an answer, or when heard() has to be asked whether it has.
   base::Status call(CallRequest request, std::shared_ptr<Completions> completions, CallRef* call);
+  // Tickets of the loop's calls that have something new; the loop asks when its descriptor is readable.
+  std::vector<uint64_t> heard(Completions& loop);
+  // For a loop that is about to sleep on `loop_fd`, an epoll: reads for it as long as that is cheaper than to be woken, at most until
+  // one of its descriptors is ready or the time is over. True: heard() has something.
+  bool look_on(Completions& loop, int loop_fd, uint64_t timeout_ns);
   // Until the call has something to take, or is over. False: core's ring is broken.
   bool wait_for(const Call& call);
-  // Ends the thread that reads for event loops, if there is one; nobody waits for calls any more.
+  // No event loop waits for calls any more.
   void end_calls();
   // The batch that this thread executes, or with `any_thread` the one that is being executed; 0: none.
   uint64_t current_batch(bool any_thread) const;
@@ -97,8 +101,11 @@ class Executor {
   template <typename Over>
   Wait read_until(std::unique_lock<std::mutex>& lock, uint64_t deadline_ns, bool for_batch,
                   const Over& over);
-  void read_for_loops();
   // With read_mutex_ held:
+  // The next ring is for the loops whose calls are outstanding, unless a thread reads.
+  void watch_for_loops();
+  void watch_unless_it_looks_on(const Completions& loop);
+  void stop_ringing(uint64_t now_ns);
   void take_records();
   void take_record(const shm::Record& record);
   bool has_whole_batch() const;
@@ -113,8 +120,7 @@ class Executor {
   Controls controls_;
   base::UniqueFd waiter_;  // epoll on the doorbell and on wake_
   base::UniqueFd wake_;
-  base::UniqueFd call_waiter_;  // epoll on the doorbell and on ending_
-  base::UniqueFd ending_bell_;
+  base::UniqueFd call_waiter_;  // epoll on the doorbell alone
   std::atomic<bool> stopping_ = false;
   bool deaf_ = false;  // nothing can wake us any more
   bool idle_ = false;  // memory was trimmed since the last batch
@@ -125,9 +131,10 @@ class Executor {
   std::vector<uint64_t> cancelled_early_;  // tickets of requests in arrived_
   std::condition_variable turn_;           // of those who wait while another one reads
   size_t waiting_ = 0;
-  bool reading_ = false;            // somebody reads
-  std::condition_variable wanted_;  // of the thread that reads for event loops
-  std::thread reader_;
+  bool reading_ = false;  // somebody reads
+  std::vector<std::shared_ptr<Completions>> loops_;
+  bool rings_for_loops_ = false;  // a sleep is declared in their name
+  uint64_t asleep_ns_ = 0;        // since when
   bool ending_ = false;
   std::atomic<uint64_t> current_batch_ = 0;
   std::atomic<std::thread::id> executing_thread_;

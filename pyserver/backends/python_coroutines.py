@@ -6,10 +6,12 @@ Not decoupled models wait for each batch's coroutine; decoupled ones run many at
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from pyserver._core import look_on_for_calls
 from pyserver.backends.python_traceback import describe_error
 
 if TYPE_CHECKING:
@@ -47,12 +49,31 @@ class CoroutineRunner:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = _new_loop()
                 self._thread = threading.Thread(
                     target=self._loop.run_forever, name="execute", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+
+class _Selector(selectors.EpollSelector):
+    """While calls of other models are outstanding it looks on before it sleeps, as `exec` does."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        sleeps = timeout is None or timeout > 0
+        if sleeps and look_on_for_calls(self.fileno(), timeout):
+            timeout = 0
+        return super().select(timeout)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """As the model's policy makes them; where that is Python's own, with our selector."""
+    loop = asyncio.new_event_loop()
+    if type(loop) is not asyncio.SelectorEventLoop:
+        return loop
+    loop.close()
+    return asyncio.SelectorEventLoop(_Selector())
 
 
 async def _guarded(

@@ -101,6 +101,10 @@ class InstanceProcess:
         return self.end is not None and not self._stopping
 
     @property
+    def killed_from_outside(self) -> bool:
+        return self.end is not None and self.end.killed_from_outside
+
+    @property
     def ended(self) -> asyncio.Future[None]:
         """Done when it has ended, and everything that it said has been heard."""
         return self._ended

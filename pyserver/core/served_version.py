@@ -368,7 +368,7 @@ class ServedVersion:
         self._restart_later(
             slot,
             lived_s=time.monotonic() - process.started_s,
-            killed_from_outside=not slot.verdict and _from_outside(process),
+            killed_from_outside=not slot.verdict and process.killed_from_outside,
         )
         slot.verdict = ""
 
@@ -412,7 +412,7 @@ class ServedVersion:
                 slot.last_end = f"failed to load: {error}"
             await self._take_back(slot, process, slot.last_end)
             if not self._stopping:
-                outside = process.died and _from_outside(process)
+                outside = process.died and process.killed_from_outside
                 self._restart_later(slot, killed_from_outside=outside)
         else:
             log.info("%s runs again after %.2f s", who, time.monotonic() - began_s)
@@ -428,7 +428,3 @@ class ServedVersion:
         self._end_text = reason
         log.error("model '%s' version %d is given up: %s", self.name, self.version, reason)
         self._on_broken(reason)
-
-
-def _from_outside(process: InstanceProcess) -> bool:
-    return process.end is not None and process.end.killed_from_outside

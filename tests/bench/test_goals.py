@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench import python_backend
 from bench.report import goals
 from bench.report.figures import CPU, PER_SECOND
 from bench.scenarios import SCENARIOS
@@ -51,6 +52,7 @@ def test_more_of_what_is_better_holds_a_goal() -> None:
 def test_every_goal_is_of_scenarios_that_there_are(goal: goals.Goal) -> None:
     for pattern in goal.scenarios:
         one = goals.Goal((pattern,), goal.figure, goal.limit)
-        measured = [found for found in SCENARIOS if one.is_of(found.name)]
+        there = (*SCENARIOS, *python_backend.SCENARIOS, *python_backend.CALL_KINDS)
+        measured = [found for found in there if one.is_of(found.name)]
         assert measured
         assert all({"pyserver", goal.to} <= set(found.targets) for found in measured)

@@ -33,6 +33,12 @@ MODELS = (
     "python_add",
     "minilm",
     "repeat",
+    "python_plain",
+    "python_any",
+    "python_bytes",
+    "bls_exec",
+    "bls_async_exec",
+    "bls_gather",
 )
 KSERVE = set(Wire)
 FLOATS = {"identity", "identity_any", "python_identity", "python_add", "minilm"}

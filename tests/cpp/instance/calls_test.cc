@@ -2,6 +2,7 @@
 #include "instance/calls.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 
 #include <thread>
 
@@ -283,19 +284,162 @@ TEST_F(CallsTest, an_event_loop_hears_of_its_calls_though_no_thread_waits) {
     calls.push_back(make_call(request(), completions));
     tickets.push_back(take_submit().ticket);
   }
-  EXPECT_TRUE(executor_->calls()->awaited());
+  EXPECT_EQ(executor_->calls()->awaited(), 3u);
   for (const uint64_t ticket : tickets) reply(ticket, 1, kLast);
   std::vector<uint64_t> heard;
   while (heard.size() < tickets.size()) {
     pollfd readable{completions->fd(), POLLIN, 0};
     ASSERT_EQ(::poll(&readable, 1, 10'000), 1);
-    for (const uint64_t ticket : completions->take()) heard.push_back(ticket);
+    for (const uint64_t ticket : executor_->heard(*completions)) heard.push_back(ticket);
   }
   EXPECT_EQ(heard, tickets);
-  EXPECT_FALSE(executor_->calls()->awaited());
+  EXPECT_EQ(executor_->calls()->awaited(), 0u);
   for (const CallRef& call : calls) EXPECT_NE(call->take(), nullptr);
-  make_call(request(), completions);  // never answered: the reader sleeps, and ends all the same
+  make_call(request(), completions);  // never answered
   executor_->end_calls();
+}
+
+// An event loop as asyncio's is: it sleeps on an epoll that has its completions among others.
+class Loop {
+ public:
+  Loop() : sleep_(::epoll_create1(EPOLL_CLOEXEC)) {
+    EXPECT_TRUE(Completions::make(&completions).ok());
+    epoll_event readable{};
+    readable.events = EPOLLIN;
+    EXPECT_EQ(::epoll_ctl(sleep_.get(), EPOLL_CTL_ADD, completions->fd(), &readable), 0);
+  }
+
+  // Until so many tickets were heard of; with `looks_on` not asleep where that is dearer.
+  std::vector<uint64_t> hear(Executor& executor, size_t count, bool looks_on) {
+    std::vector<uint64_t> heard;
+    while (heard.size() < count) {
+      epoll_event event;
+      const bool found = looks_on && executor.look_on(*completions, sleep_.get(), 10'000'000'000);
+      if (!found && ::epoll_wait(sleep_.get(), &event, 1, 10'000) != 1) break;
+      for (const uint64_t ticket : executor.heard(*completions)) heard.push_back(ticket);
+    }
+    return heard;
+  }
+
+  std::shared_ptr<Completions> completions;
+
+ private:
+  base::UniqueFd sleep_;
+};
+
+TEST_F(CallsTest, a_loop_that_looks_on_hears_what_came_and_does_not_wait_for_more) {
+  Loop loop;
+  const base::UniqueFd empty(::epoll_create1(EPOLL_CLOEXEC));
+  EXPECT_FALSE(executor_->look_on(*loop.completions, empty.get(), kForever)) << "no calls";
+  const CallRef call = make_call(request(), loop.completions);
+  const uint64_t ticket = take_submit().ticket;
+  EXPECT_FALSE(executor_->look_on(*loop.completions, empty.get(), 0)) << "no time";
+  reply(ticket, 1, kLast);
+  EXPECT_TRUE(executor_->look_on(*loop.completions, empty.get(), kForever));
+  EXPECT_EQ(executor_->heard(*loop.completions), std::vector<uint64_t>{ticket});
+  EXPECT_TRUE(executor_->heard(*loop.completions).empty());
+  EXPECT_FALSE(executor_->look_on(*loop.completions, empty.get(), kForever)) << "no calls";
+}
+
+TEST_F(CallsTest, loops_and_threads_and_the_own_thread_wait_at_once) {
+  static constexpr int kRounds = 200;
+  static constexpr int kAtOnce = 3;
+  std::vector<std::thread> threads;
+  for (const bool looks_on : {true, false, true, false}) {
+    threads.emplace_back([this, looks_on] {
+      Loop loop;
+      for (int round = 0; round < kRounds; ++round) {
+        std::vector<CallRef> calls;
+        for (int number = 0; number < kAtOnce; ++number)
+          calls.push_back(make_call(request(1), loop.completions));
+        ASSERT_EQ(loop.hear(*executor_, kAtOnce, looks_on).size(), kAtOnce);
+        for (const CallRef& call : calls) ASSERT_TRUE(call->ready());
+      }
+    });
+  }
+  for (int number = 0; number < 2; ++number) {
+    threads.emplace_back([this] {
+      for (int round = 0; round < kRounds; ++round) {
+        const CallRef call = make_call(request(1));
+        ASSERT_TRUE(executor_->wait_for(*call));
+      }
+    });
+  }
+  std::thread own([this] {
+    Batch batch;
+    while (executor_->next_batch(kForever, &batch) == Wait::kBatch) {
+      link().fail(*batch.requests[0], base::internal_error("no"));
+      executor_->done(&batch);
+    }
+  });
+  int left = 4 * kRounds * kAtOnce + 2 * kRounds;
+  int batches = 0;
+  while (left > 0 || batches > 0) {
+    const std::optional<shm::Record> record = take();
+    if (!record) {
+      std::this_thread::yield();
+    } else if (record->kind == shm::Kind::kSubmit) {
+      if (--left % 64 == 0 && ++batches > 0)
+        send_batch(static_cast<uint64_t>(left + 1), {float_request(1, {1})});
+      shm::Reply reply;
+      reply.flags = kLast | shm::kEmpty;
+      reply.ticket = shm::unpack<shm::Submit>(*record).ticket;
+      send(reply);
+    } else if (record->kind == shm::Kind::kBatchDone) {
+      --batches;
+    }
+  }
+  for (std::thread& thread : threads) thread.join();
+  executor_->stop();
+  own.join();
+  EXPECT_EQ(executor_->calls()->count(), 0u);
+  EXPECT_EQ(executor_->calls()->awaited(), 0u);
+}
+
+TEST_F(CallsTest, a_loop_hears_of_its_calls_when_the_thread_that_read_goes_away) {
+  Loop loop;
+  Batch batch;
+  std::thread own([&] { EXPECT_EQ(executor_->next_batch(kForever, &batch), Wait::kBatch); });
+  const CallRef call = make_call(request(), loop.completions);
+  const uint64_t ticket = take_submit().ticket;
+  send_batch(3, {float_request(1, {1})});
+  own.join();
+  reply(ticket, 1, kLast);
+  EXPECT_EQ(loop.hear(*executor_, 1, false), std::vector<uint64_t>{ticket});
+  link().fail(*batch.requests[0], base::internal_error("no"));
+  executor_->done(&batch);
+}
+
+TEST_F(CallsTest, calls_that_did_not_fit_into_the_ring_are_sent_though_the_loop_sleeps) {
+  Loop loop;
+  constexpr size_t kMore = 5;
+  const CallRequest one = request(1);
+  std::vector<CallRef> calls;
+  for (size_t number = 0; number < shm::kRingCapacity + kMore; ++number) {
+    CallRequest same = one;
+    same.memory = std::make_shared<CallMemory>();
+    calls.push_back(make_call(std::move(same), loop.completions));
+  }
+  EXPECT_GT(link().backlog(), 0u);
+  std::thread asleep(
+      [&] { EXPECT_EQ(loop.hear(*executor_, calls.size(), false).size(), calls.size()); });
+  for (size_t taken = 0; taken < calls.size();) {
+    const std::optional<shm::Record> record = take();
+    if (!record) {
+      std::this_thread::yield();
+      continue;
+    }
+    ++taken;
+    shm::Reply reply;
+    reply.flags = kLast | shm::kEmpty;
+    reply.ticket = shm::unpack<shm::Submit>(*record).ticket;
+    send(reply);
+  }
+  while (core_.backlog() > 0) {
+    core_.flush();
+    std::this_thread::yield();
+  }
+  asleep.join();
 }
 
 }  // namespace

@@ -1,0 +1,17 @@
+"""Gives INPUT0 back as OUTPUT0, one response for each request of the batch."""
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(
+                        "OUTPUT0", pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy()
+                    )
+                ]
+            )
+            for request in requests
+        ]
