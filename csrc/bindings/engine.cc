@@ -250,7 +250,8 @@ void bind_engine(py::module_& module) {
       .def(
           "drain_model",
           [](Runner& runner, uint32_t handle) {
-            in_engine(runner, [&](Engine& engine, uint64_t) { engine.drain_model(handle); });
+            const py::gil_scoped_release released;
+            runner.drain_model(handle);
           },
           py::arg("handle"),
           "Takes nothing new; event ('drained', handle) when all that is in has been answered.")

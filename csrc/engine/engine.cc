@@ -282,6 +282,12 @@ size_t Engine::poll(Peer* from, size_t limit, uint64_t now_ns) {
   return taken;
 }
 
+void Engine::poll_all(uint64_t now_ns) {
+  for (const auto& known : peers_) {
+    if (known && !known->broken) poll(known.get(), shm::kRingCapacity, now_ns);
+  }
+}
+
 void Engine::send(Peer* to, const shm::Record& record) {
   to->channel.send(record);
   if (!to->dirty) {

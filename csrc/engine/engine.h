@@ -128,6 +128,8 @@ class Engine {
   // --- the loop's operations ---
   // Takes up to `limit` records from the peer's ring; how many there were.
   size_t poll(Peer* peer, size_t limit, uint64_t now_ns);
+  // The same for all peers, everything that their rings hold.
+  void poll_all(uint64_t now_ns);
   // Forms batches for all models that may have something to do.
   void dispatch(uint64_t now_ns);
   // When dispatch() wants to be called again even if nothing arrives.

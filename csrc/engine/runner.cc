@@ -140,6 +140,13 @@ void Runner::retire_peer(uint32_t id, const std::string& message) {
   });
 }
 
+void Runner::drain_model(uint32_t handle) {
+  call([&](Engine& engine, uint64_t now_ns) {
+    engine.poll_all(now_ns);  // peers that sleep may have rung, and not been looked at yet
+    engine.drain_model(handle);
+  });
+}
+
 base::Status Runner::warm_up(uint32_t handle, uint32_t peer, const WarmUp& sample) {
   base::Status status;
   SourceRef memory;

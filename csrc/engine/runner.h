@@ -41,6 +41,8 @@ class Runner {
   // Makes the channel and the region of a new peer; the descriptors are for the peer.
   base::Status make_peer(PeerKind kind, uint64_t region_bytes, PeerFds* fds);
   void retire_peer(uint32_t id, const std::string& message);
+  // Engine::drain_model, when what lies in the peers' rings by now has been taken in: it is no newcomer.
+  void drain_model(uint32_t handle);
   // Engine::warm_up; the sample's tensors are written here, not in the engine's thread.
   base::Status warm_up(uint32_t handle, uint32_t peer, const WarmUp& sample);
 

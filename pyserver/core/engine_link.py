@@ -70,7 +70,6 @@ class EngineEvents:
 
     async def drain(self, handle: int) -> None:
         """Lets the model take nothing new and waits until all that is in has been answered."""
-        self._engine.counters()  # by its return the engine has taken in what was in the rings
         await self._drained(handle, lambda: self._engine.drain_model(handle))
 
     async def quiet(self) -> None:

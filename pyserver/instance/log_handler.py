@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from pyserver.control.channel import ControlClosed
-from pyserver.observe.output_budget import OutputBudget
+from pyserver.observe.output_budget import PAUSE_S, OutputBudget
 
 MAX_TEXT: Final = 8 << 10  # characters of one message of a model's
 
@@ -26,6 +27,7 @@ class ControlLogHandler(logging.Handler):
         self._send = send
         self._pid = os.getpid()
         self._budget = OutputBudget()
+        self._reminder: threading.Timer | None = None  # there is something to be told
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -54,13 +56,35 @@ class ControlLogHandler(logging.Handler):
             self._tell(record, text)
         else:
             self._budget.drop(1, byte_size)
+            self._remind()
+
+    def _remind(self) -> None:
+        """The model may say nothing more by itself."""
+        if self._reminder is None:
+            self._reminder = threading.Timer(PAUSE_S, self._reminded)
+            self._reminder.daemon = True
+            self._reminder.start()
+
+    def _reminded(self) -> None:
+        self.acquire()
+        try:
+            self._reminder = None
+            dropped = self._budget.resume(time.monotonic())
+            if dropped:
+                self._tell(_ours(), dropped)
+            elif self._budget.dropping:
+                self._remind()
+        finally:
+            self.release()
 
     def close(self) -> None:
         """The end of the process: what was dropped last."""
         super().close()
+        if self._reminder is not None:
+            self._reminder.cancel()
         dropped = self._budget.finish()
         if dropped and os.getpid() == self._pid:
-            self._tell(logging.makeLogRecord({"levelno": logging.INFO}), dropped)
+            self._tell(_ours(), dropped)
 
     def _tell(self, record: logging.LogRecord, text: str) -> None:
         message = {
@@ -75,3 +99,7 @@ class ControlLogHandler(logging.Handler):
             self._send(message)
         except (ControlClosed, OSError):
             pass  # core is gone, and so are we in a moment
+
+
+def _ours() -> logging.LogRecord:
+    return logging.makeLogRecord({"levelno": logging.INFO})

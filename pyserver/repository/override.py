@@ -55,7 +55,7 @@ def write_override(model_name: str, files: Mapping[str, bytes]) -> Path:
         remove_override(folder)
         raise InvalidArgumentError(
             f"failed to load '{model_name}', the override file path '{name}' must remain inside the"
-            f" model directory: it {error}"
+            " model directory"
         ) from error
     except BaseException:
         remove_override(folder)

@@ -24,20 +24,12 @@ def memory_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup
 
 
 def _group_files(proc: Path, groups: Path) -> list[Path]:
-    """Where our own group has its count: cgroup v2, then v1. In a container the group that
-    /proc names may lie above what is mounted: then the mounted root is ours.
+    """Where our own group has its count, with the groups below it: cgroup v2 only. In a container
+    the group that /proc names may lie above what is mounted: then the mounted root is ours.
     """
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return []
-    found: list[Path] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        here = path.lstrip("/")
-        if controllers == "":
-            found += [groups / here / "memory.events", groups / "memory.events"]
-        elif "memory" in controllers.split(","):
-            v1 = groups / "memory"
-            found += [v1 / here / "memory.oom_control", v1 / "memory.oom_control"]
-    return found
+    paths = [line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")]
+    return [groups / one / "memory.events" for path in paths for one in (path, "")]

@@ -141,7 +141,7 @@ def test_a_hundred_thousand_calls_leave_nothing(
         some(REQUESTS - REQUESTS // 10)
         wait_until(lambda: settled() == before, what="books as before")
         for pid, kib in resident.items():
-            assert resident_kib(pid) < kib * 1.02, Path(f"/proc/{pid}/comm").read_text()
+            assert resident_kib(pid) < kib * 1.02 + 1024, Path(f"/proc/{pid}/comm").read_text()
         assert counters(address)["engine"]["violations"] == 0
     finally:
         broken.close()

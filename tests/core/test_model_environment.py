@@ -66,12 +66,19 @@ def test_a_program_that_fails_tells_why(tmp_path: Path) -> None:
         environment(tmp_path, python="py")
 
 
-@pytest.mark.parametrize("key", ["EXECUTION_ENV_PATH", "python"])
-@pytest.mark.parametrize("path", ["s3://bucket/env.tar.gz", "gs://b/e", "S3://https://host:1/b/e"])
-def test_remote_environments_are_refused(tmp_path: Path, key: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("python", "s3://bucket/env.tar.gz"),
+        ("python", "gs://b/e"),
+        ("EXECUTION_ENV_PATH", "https://host/env.tar.gz"),
+        ("EXECUTION_ENV_PATH", "S3://https://host:1/b/e"),
+    ],
+)
+def test_what_is_not_fetched_from_elsewhere_is_refused(tmp_path: Path, key: str, path: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         environment(tmp_path, **{key: path})
-    assert f"{key} is '{path}', and an environment in remote storage" in str(refused.value)
+    assert f"{key} is '{path}', which is not fetched from there" in str(refused.value)
     assert "$$TRITON_MODEL_DIRECTORY/<file>" in str(refused.value)
 
 

@@ -118,7 +118,7 @@ async def test_a_failed_load_is_not_tried_again_at_once(bench: Make, tmp_path: P
     await one.on_demand.bring("a")
     assert one.spawned("a") == 2
     one.bench.supervisor.behaviours.clear()
-    os.utime(tmp_path / "a", ns=(2 * 10**18, 2 * 10**18))
+    os.utime(tmp_path / "a" / "config.pbtxt", ns=(2 * 10**18, 2 * 10**18))
     await one.on_demand.bring("a")
     assert states(one.bench, "a") == ["READY"]
     one.on_demand.close()
@@ -276,14 +276,14 @@ async def test_frontends_are_told_what_can_be_loaded_and_what_was_not(
         ("a", "b", "pinned"), True
     )
     assert frontend.models["a"]["versions"] == []
-    assert made.core.is_ready()
+    assert made.core.reason_not_ready() == ""
     frontend.control.send({"op": "want", "name": "a"})
     await eventually(lambda: frontend.models["a"]["versions"])
     await eventually(lambda: frontend.states("a") == {1: "READY"})
     made.supervisor.behaviours["b"] = Behaviour(fail_load="no weights")
     frontend.control.send({"op": "want", "name": "b"})
     await eventually(lambda: "not_loaded" in frontend.heard)
-    assert made.core.is_ready()
+    assert made.core.reason_not_ready() == ""
     assert made.core.on_demand is not None
     made.core.begin_exit()
     assert not made.core.on_demand.loadable("a")

@@ -75,7 +75,7 @@ def ask(server: Pyserver, word: str, name: str = "speaks") -> None:
 
 
 def told(server: Pyserver) -> str:
-    return server.log_tail(1 << 20)
+    return server.log_tail(1 << 30)
 
 
 def test_everything_that_is_printed_names_its_model_and_instance(server: Pyserver) -> None:

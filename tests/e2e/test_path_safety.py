@@ -158,23 +158,25 @@ def test_names_of_models_lead_nowhere(server: Pyserver, place: Path, name: str) 
     still_serves(server)
 
 
+# Triton's text, which says no more.
+INSIDE = "must remain inside the model directory"
 FILES = {
-    "../evil": "climbs by '..'",
-    "1/../../evil": "climbs by '..'",
-    "..": "climbs by '..'",
-    "/etc/cron.d/evil": "is absolute",
-    "{outside}/evil/1/model.py": "is absolute",
-    "//etc/evil": "is absolute",
-    "": "is empty",
-    ".": "names no file",
-    "./": "names no file",
-    "1/a\0b": "has a control character",
-    "1/a\nb": "has a control character",
-    "1/\x1b[2Jevil": "has a control character",
+    "../evil": INSIDE,
+    "1/../../evil": INSIDE,
+    "..": INSIDE,
+    "/etc/cron.d/evil": INSIDE,
+    "{outside}/evil/1/model.py": INSIDE,
+    "//etc/evil": INSIDE,
+    "": INSIDE,
+    ".": INSIDE,
+    "./": INSIDE,
+    "1/a\0b": INSIDE,
+    "1/a\nb": INSIDE,
+    "1/\x1b[2Jevil": INSIDE,
     "1/model.py/deeper": None,
     "1": None,
     "1/" + "x" * 300: None,
-    "a/" * 150 + "x": "has more than 100 parts",
+    "a/" * 150 + "x": INSIDE,
 }
 
 

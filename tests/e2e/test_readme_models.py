@@ -24,7 +24,9 @@ CONFIGS = {"add": "", "stream": DECOUPLED, "scale": DECOUPLED}
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    section = README.read_text().split("### Python models: what pyserver adds")[1].split("\n## ")[0]
+    section = (
+        README.read_text().split("### Python models: what pyserver adds")[1].split("\n### ")[0]
+    )
     examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     folder = tmp_path_factory.mktemp("readme")
     for code, (name, config) in zip(examples, CONFIGS.items(), strict=True):

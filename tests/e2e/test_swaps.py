@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-SWAPS = 40
+SWAPS = 100
 CLIENTS = 16
 CONFIG = """
 backend: "python"
@@ -65,6 +65,12 @@ class Client(threading.Thread):
         self.failures: list[str] = []
 
     def run(self) -> None:
+        try:
+            self._ask_on()
+        finally:
+            self.close()
+
+    def _ask_on(self) -> None:
         while not self.over.is_set():
             try:
                 said, made = self.ask()
@@ -82,6 +88,9 @@ class Client(threading.Thread):
         """The version that the answer names, and those that made its rows."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        raise NotImplementedError
+
 
 class HttpClient(Client):
     def __init__(self, over: threading.Event, port: int) -> None:
@@ -97,14 +106,17 @@ class HttpClient(Client):
             raise RuntimeError(answer["error"])
         return int(answer["model_version"]), answer["outputs"][0]["data"]
 
+    def close(self) -> None:
+        self.connection.close()
+
 
 class GrpcClient(Client):
     def __init__(self, over: threading.Event, port: int) -> None:
         super().__init__(over)
         # A connection of its own: channels with equal options share one.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
         self.request = service_pb2.ModelInferRequest(model_name="m")
         self.request.inputs.add(name="X", datatype="INT32", shape=[2, 1])
         self.request.raw_input_contents.append(bytes(8))
@@ -113,6 +125,9 @@ class GrpcClient(Client):
         answer = self.stub.ModelInfer(self.request, timeout=30)
         made = memoryview(answer.raw_output_contents[0]).cast("i").tolist()
         return int(answer.model_version), made
+
+    def close(self) -> None:
+        self.channel.close()
 
 
 def test_a_hundred_swaps_under_load_lose_and_mix_nothing(tmp_path: Path) -> None:
@@ -152,7 +167,6 @@ def test_a_hundred_swaps_under_load_lose_and_mix_nothing(tmp_path: Path) -> None
         over.set()
         for client in clients:
             client.join(30)
-    print([(type(c).__name__, f) for c in clients for f in c.failures])
     assert [failure for client in clients for failure in client.failures] == []
     assert sum(len(client.seen) for client in clients) > SWAPS
     assert [one["version"] for one in index if one["state"] == "READY"] == [str(SWAPS + 1)]

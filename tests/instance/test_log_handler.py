@@ -10,6 +10,7 @@ import pytest
 
 from pyserver.instance.log_handler import MAX_TEXT, ControlLogHandler
 from pyserver.observe.output_budget import BURST_LINES
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -37,6 +38,14 @@ def test_a_flood_is_dropped_and_counted(
     assert BURST_LINES <= len(sent) < BURST_LINES + 5_000
     handler.close()
     assert "of output were dropped" in sent[-1]["text"]
+
+
+def test_what_was_dropped_is_told_though_nothing_more_is_said(
+    handler: ControlLogHandler, sent: list[dict[str, Any]]
+) -> None:
+    for _ in range(2 * BURST_LINES):
+        handler.handle(record("pyserver.model", "x"))
+    wait_until(lambda: "of output were dropped" in sent[-1]["text"], what="the count")
 
 
 def test_our_own_messages_pass_all_the_same(

@@ -28,13 +28,14 @@ from pyserver.supervisor.memory_kills import memory_kills
             },
             6,
         ),
+        # Groups of the first version do not count what happens in groups below them.
         (
             {
                 "proc/vmstat": "oom_kill 3\n",
-                "proc/self/cgroup": "5:cpu:/a\n4:memory,misc:/docker/x\n0::/\n",
+                "proc/self/cgroup": "4:memory,misc:/docker/x\n0::/\n",
                 "groups/memory/docker/x/memory.oom_control": "under_oom 0\noom_kill 4\n",
             },
-            4,
+            3,
         ),
         ({"proc/vmstat": "oom_kill 3\n", "proc/self/cgroup": "0::/gone\n"}, 3),
     ],
