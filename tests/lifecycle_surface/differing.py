@@ -29,6 +29,8 @@ REASONS: Final = {
     "base64": "a file that is not base64 is refused instead of being read as something else",
     "one more": "a load of one more model never makes a ready server unready: neither while it"
     " loads nor if it fails. What served before, or was to serve from the start, counts",
+    "own step": "the load of an ensemble brings the models that its steps mean, and not others of"
+    " equal names in other repositories",
     "bare name": "texts name the model as the client does, not by its repository, nor by a map of"
     " the server's that clients do not know",
 }

@@ -209,20 +209,27 @@ class Run:
         if self._wanted is None:
             self._note("index", self._quiet_index())
             return
+        self._note("index", self._once_as_wanted("index", self._clients.index))
+
+    def _once_as_wanted(self, what: str, look: Callable[[str], Any]) -> Any:
+        """What is told when it is what is wanted, or at the end of all patience: nobody says when a
+        change on disk has been taken up.
+        """
         place = len(self._notes)
-        wanted = self._wanted[place]["index"] if place < len(self._wanted) else None
+        wanted = self._wanted or []
+        last: Any = wanted[place].get(what) if place < len(wanted) else None
         found: Any = None
 
         def same() -> bool:
             nonlocal found
-            found = self._stable(self._of_both(self._clients.index))
-            return bool(found == wanted)
+            found = self._stable(self._of_both(look))
+            return bool(found == last)
 
         try:
             wait_until(same, timeout_s=PATIENCE_S)
         except AssertionError:
             pass  # told by the comparison of the notes
-        self._note("index", found)
+        return found
 
     def _quiet_index(self) -> Any:
         last, since = None, time.monotonic()
@@ -241,9 +248,12 @@ class Run:
 
     def _told(self, step: Told) -> None:
         name = " ".join(["told of", step.model, step.version]).strip()
-        self._note(
-            name, self._of_both(lambda one: self._clients.told(one, step.model, step.version))
-        )
+
+        def look(one: str) -> Any:
+            return self._clients.told(one, step.model, step.version)
+
+        said = self._of_both(look) if self._wanted is None else self._once_as_wanted(name, look)
+        self._note(name, said)
 
     def _write(self, step: Write) -> None:
         for folder in step.folders:

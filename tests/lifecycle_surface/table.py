@@ -29,4 +29,4 @@ RUNS: Final[dict[str, tuple[Scenario, str]]] = {
     for protocol in scenario.protocols
 }
 # Recorded, and not compared yet: these have yet to be seen with a module of this C++.
-LATER: Final[frozenset[str]] = frozenset(name for name in RUNS if name.startswith("namespaces"))
+LATER: Final[frozenset[str]] = frozenset()
