@@ -50,6 +50,12 @@ def _on_demand_flags_need_the_mode(settings: Settings, given: Set[str]) -> str |
     return None
 
 
+def _on_demand_names_are_unique(settings: Settings, given: Set[str]) -> str | None:
+    if settings.model_control_mode != "on-demand" or not settings.model_namespacing:
+        return None
+    return "--model-namespacing and --model-control-mode=on-demand cannot be given together"
+
+
 def _star_stands_alone(settings: Settings, given: Set[str]) -> str | None:
     if "*" in settings.load_model and set(settings.load_model) != {"*"}:
         return "--load-model=* loads every model and cannot be given with other names"
@@ -170,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     _storage_urls_are_whole,
     _load_model_needs_explicit,
     _on_demand_flags_need_the_mode,
+    _on_demand_names_are_unique,
     _star_stands_alone,
     _one_response_cache,
     _shared_arrays_have_a_size,

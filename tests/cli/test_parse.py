@@ -104,7 +104,16 @@ BAD: list[tuple[list[str], str]] = [
     ([REPO, "--exit-on-error=yes"], "--exit-on-error=yes: expected true, false"),
     ([REPO, "--disable-auto-complete-config=true"], "takes no value"),
     ([REPO, "--model-control-mode=auto"], "expected one of none, poll, explicit"),
-    ([REPO, "--load-model=a"], "--load-model needs --model-control-mode=explicit"),
+    ([REPO, "--load-model=a"], "--load-model needs --model-control-mode=explicit or on-demand"),
+    (
+        [REPO, "--on-demand-keep-alive-secs=3"],
+        "--on-demand-keep-alive-secs needs --model-control-mode=on-demand",
+    ),
+    (
+        [REPO, "--model-control-mode=on-demand", "--model-namespacing=true"],
+        "--model-namespacing and --model-control-mode=on-demand cannot be given together",
+    ),
+    ([REPO, "--execute-timeout-secs=soon"], "expected a number of seconds, or 0 for no limit"),
     (
         [REPO, "--model-control-mode=explicit", "--load-model=*", "--load-model=a"],
         "loads every model",
