@@ -39,10 +39,6 @@ def stable(text: str) -> str:
     return _FOLDER.sub("<models>/", _ADDRESS.sub("<address>", _FRAMES.sub("", text)))
 
 
-def run_all(client: Any) -> dict[str, Any]:
-    return {call.name: run(client, call) for call in CALLS}
-
-
 def run(client: Any, call: Call) -> Any:
     """Its answer, or the list of all answers of a stream."""
     inputs = []
