@@ -12,7 +12,6 @@ from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tests.python_models.call import Call
-from tests.python_models.table import CALLS
 
 # A real Triton that never answers is recorded as that.
 _PATIENCE_S = 8
