@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -75,12 +76,20 @@ async def _serve(settings: Settings, control_fd: int, predecessor: Predecessor |
         backend_info=backend_info,
         gpu_count=gpu_count(),
         predecessor=predecessor,
+        collect=gc.collect,
     )
-    core.spawn_task(core.start())
+    core.spawn_task(_start(core))
     core.spawn_task(_serve_control(core))
     await stopping.wait()
     await core.stop()
     engine.stop()
+
+
+async def _start(core: Core) -> None:
+    await core.start()
+    # What is here now stays: the collector need not walk through it after each unload.
+    gc.collect()
+    gc.freeze()
 
 
 def _make_engine(settings: Settings) -> Engine:

@@ -22,17 +22,21 @@ class ModelMetrics(Protocol):
 
 
 class Endings:
-    """`settle()` returns when all frontends know the registry's present state."""
+    """`settle()` returns when all frontends know the registry's present state. `collect()` gives
+    back what a load leaves in circles: Python's collector comes by too seldom for that.
+    """
 
     def __init__(
         self,
         running: RunningVersions,
         settle: Callable[[], Awaitable[None]],
         metrics: ModelMetrics,
+        collect: Callable[[], object],
     ) -> None:
         self._running = running
         self._settle = settle
         self._metrics = metrics
+        self._collect = collect
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def all_over(self) -> None:
@@ -85,6 +89,7 @@ class Endings:
         if version is not None:
             version.finish_unload(served.handle)
             log.info("successfully unloaded '%s' version %d", version.name, version.version)
+        self._collect()
 
     def forget_metrics(self, name: str) -> None:
         if not self._running.has_model(name):

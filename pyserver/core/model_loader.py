@@ -60,7 +60,9 @@ class ModelLoader:
         self._load_slots = asyncio.Semaphore(context.settings.model_load_thread_count)
         self.order = LoadOrder()
         self._handles = itertools.count(1)
-        self._endings = Endings(self.running, settle, context.environment.calls.metrics)
+        self._endings = Endings(
+            self.running, settle, context.environment.calls.metrics, context.collect
+        )
         # Models whose folder or config is no good, and why.
         self.poll_failures: dict[str, str] = {}
         # Models whose last load failed later than that: Triton's reason.

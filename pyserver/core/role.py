@@ -77,6 +77,7 @@ class Core:
         backend_info: Callable[[str], BackendInfo | None],
         gpu_count: int,
         predecessor: Predecessor | None = None,
+        collect: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self.engine = engine
@@ -125,7 +126,7 @@ class Core:
         )
         self.sources = ModelSources(settings, gpu_count)
         self.loader = ModelLoader(
-            LoadContext(settings, environment, gpu_count, backend_info, self._accept),
+            LoadContext(settings, environment, gpu_count, backend_info, self._accept, collect),
             self.sources,
             self.registry,
             self.settle,

@@ -58,6 +58,7 @@ class LoadContext:
     backend_info: Callable[[str], BackendInfo | None]
     # Hears of what is loaded, before it serves; raises ServerError if it is not to.
     accept: Callable[[ServedVersion], Awaitable[None]] | None = None
+    collect: Callable[[], object] = lambda: None  # what loads leave behind in this process
 
 
 class VersionLoad:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyserver.check.checking import Request, check
-from pyserver.check.findings import Finding, Report
+from pyserver.check.findings import Finding, Report, Severity
 from tests.check.repository import CORRECT, MODELS, WRONG, Expected, expected, lay_out, names
 
 
@@ -87,4 +87,7 @@ def test_the_models_of_this_repository_have_no_mistakes() -> None:
         )
     )
     assert {"add_sub", "identity", "identity_bytes", "python_add_sub"} <= set(present)
-    assert [one.to_text() for one in check(Request(MODELS, present)).findings] == []
+    findings = check(Request(MODELS, present)).findings
+    # Of those that demand other values than zeros and ones a warning says so.
+    mistakes = [one for one in findings if one.severity is not Severity.WARNING]
+    assert [one.to_text() for one in mistakes] == []
