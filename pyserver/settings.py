@@ -47,6 +47,9 @@ def _default_on_demand_memory_limit() -> int:
     return usable_memory_byte_size() // 10 * 7
 
 
+# In the environment of an instance process that takes the place of one that died.
+URGENT = "PYSERVER_URGENT"
+
 _TLS_FIELDS = ("use_ssl", "use_ssl_mutual", "server_cert", "server_key", "root_cert")
 
 

@@ -11,6 +11,7 @@ from pyserver.core.instance_process import InstanceProcess
 from pyserver.core.instance_template import InstanceTemplate
 from pyserver.core.model_environment import PythonEnvironment
 from pyserver.core.supervisor_link import Spawned, SupervisorLink
+from pyserver.settings import URGENT
 
 
 class InstanceSource:
@@ -22,6 +23,7 @@ class InstanceSource:
         self._loop = loop
         self._name = name
         self._template: InstanceTemplate | None = None
+        self._urgent = False
 
     async def open_template(
         self,
@@ -42,7 +44,10 @@ class InstanceSource:
         await self._template.ready()
 
     async def ready(self) -> None:
-        """Before a process that takes another's place. Raises ServerError."""
+        """Before a process that takes another's place: requests wait for it, and it gives way to
+        nobody. Raises ServerError.
+        """
+        self._urgent = True
         if self._template is not None:
             await self._template.ready()
 
@@ -54,7 +59,7 @@ class InstanceSource:
             name,
             output_fd=output_fd,
             program=self.python.program,
-            environment=self.python.variables,
+            environment={**self.python.variables, **({URGENT: "1"} if self._urgent else {})},
         )
 
     def processes(self) -> list[dict[str, Any]]:

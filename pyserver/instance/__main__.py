@@ -15,6 +15,7 @@ from pyserver.instance.log_handler import ControlLogHandler
 from pyserver.instance.process import ignore_stop_signals, show_output_at_once
 from pyserver.instance.role import InstanceRole
 from pyserver.instance.template import Template
+from pyserver.settings import URGENT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     ignore_stop_signals()
     show_output_at_once()
     priority = LoadPriority()
-    priority.lower()
+    if not os.environ.pop(URGENT, ""):
+        priority.lower()
     control = ControlSocket(options.control_fd)
     try:
         message, fds = control.receive()

@@ -9,6 +9,7 @@ import pytest
 from pyserver.core.backoff import RestartPolicy
 from pyserver.core.role import Predecessor
 from pyserver.errors import ServerError
+from pyserver.settings import URGENT
 from tests.core.fakes import Behaviour, Bench, eventually, write_model
 
 Make = Callable[..., Bench]
@@ -280,3 +281,13 @@ async def test_limits_that_are_none_are_refused(
     with pytest.raises(ServerError) as refused:
         await made.core.loader.load("m")
     assert text in str(refused.value)
+
+
+async def test_who_takes_the_place_of_a_dead_one_gives_way_to_nobody(
+    bench: Make, tmp_path: Path
+) -> None:
+    made = await started(bench, tmp_path)
+    made.supervisor.alive[0].die(9)
+    await eventually(lambda: len(made.supervisor.instances) == 2)
+    spawned = [one["env"] for one in made.supervisor.heard if one["op"] == "spawn"]
+    assert [URGENT in environment for environment in spawned] == [False, True]
