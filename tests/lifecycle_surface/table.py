@@ -7,6 +7,7 @@ from typing import Final
 from tests.lifecycle_surface import (
     table_ensembles,
     table_loading,
+    table_meanwhile,
     table_overrides,
     table_poll,
     table_repositories,
@@ -16,6 +17,7 @@ from tests.lifecycle_surface.steps import Scenario
 
 TABLE: Final[tuple[Scenario, ...]] = (
     *table_loading.SCENARIOS,
+    *table_meanwhile.SCENARIOS,
     *table_overrides.SCENARIOS,
     *table_ensembles.SCENARIOS,
     *table_servers.SCENARIOS,

@@ -1,0 +1,210 @@
+"""Single models loaded and unloaded while something else goes on; requests that no client makes."""
+
+from __future__ import annotations
+
+from tests.lifecycle_surface.folders import plain, python
+from tests.lifecycle_surface.steps import (
+    REPOSITORY,
+    Call,
+    Finish,
+    Held,
+    Index,
+    Infer,
+    Load,
+    Meanwhile,
+    Open,
+    Post,
+    Ready,
+    Scenario,
+    Setup,
+    Told,
+    Unload,
+    Write,
+)
+
+_GATED = python("slow", gate="@GATES@/slow")
+_CONCURRENT = (
+    Scenario(
+        "unload while a request runs",
+        (
+            Load("busy"),
+            Meanwhile("held", Infer("busy", holds=True)),
+            Held("busy"),
+            Unload("busy"),
+            Index(),
+            Ready("busy"),
+            Ready("busy", "1"),
+            Told("busy"),
+            Told("busy", "1"),
+            Infer("busy"),
+            Infer("busy", "1"),
+            Open("busy"),
+            Finish("held"),
+            Unload("busy"),
+            Index(),
+        ),
+        (python("busy", gate_in_execute="@GATES@/busy"),),
+    ),
+    Scenario(
+        "reload while a request runs",
+        (
+            Load("worked"),
+            Meanwhile("held", Infer("worked", holds=True)),
+            Held("worked"),
+            Write((python("worked", mark="two"),)),
+            Load("worked"),
+            Index(),
+            Infer("worked"),
+            Open("worked"),
+            Finish("held"),
+            Index(),
+        ),
+        (python("worked", gate_in_execute="@GATES@/worked", mark="one"),),
+    ),
+    Scenario(
+        "load while the model loads",
+        (
+            Meanwhile("first", Load("slow")),
+            Held("slow"),
+            Index(),
+            Index(ready=True),
+            Ready("slow"),
+            Ready("slow", "1"),
+            Told("slow"),
+            Infer("slow"),
+            Infer("slow", "1"),
+            Meanwhile("second", Load("slow")),
+            Open("slow"),
+            Finish("first"),
+            Finish("second"),
+            Index(),
+            Infer("slow"),
+        ),
+        (_GATED,),
+    ),
+    Scenario(
+        "unload while the model loads",
+        (
+            Meanwhile("load", Load("slow_too")),
+            Held("slow_too"),
+            Meanwhile("unload", Unload("slow_too")),
+            Open("slow_too"),
+            Finish("load"),
+            Finish("unload"),
+            Index(),
+        ),
+        (python("slow_too", gate="@GATES@/slow_too"),),
+    ),
+    Scenario(
+        "another model loads while one does",
+        (
+            Meanwhile("first", Load("slow_again")),
+            Held("slow_again"),
+            Load("quick"),
+            Index(),
+            Infer("quick"),
+            Unload("quick"),
+            Open("slow_again"),
+            Finish("first"),
+            Index(),
+        ),
+        (python("slow_again", gate="@GATES@/slow_again"), plain("quick")),
+    ),
+    Scenario(
+        "reload is slow",
+        (
+            Load("served"),
+            Write((python("served", mark="two", gate="@GATES@/served"),)),
+            Meanwhile("reload", Load("served")),
+            Held("served"),
+            Index(),
+            Ready("served"),
+            Infer("served"),
+            Open("served"),
+            Finish("reload"),
+            Infer("served"),
+            Index(),
+        ),
+        (python("served", mark="one"),),
+    ),
+)
+
+_RAW = (
+    Scenario(
+        "load parameters over HTTP",
+        (
+            Post("v2/repository/models/raw/load", {"parameters": {"speed": "high"}}),
+            Post("v2/repository/models/raw/load", {"parameters": {"speed": 3}}),
+            Post("v2/repository/models/raw/load", {"parameters": {"config": 3}}),
+            Post("v2/repository/models/raw/load", {"parameters": {"config": ""}}),
+            Post("v2/repository/models/raw/load", {"parameters": {"file:1/x": "@@@"}}),
+            Post("v2/repository/models/raw/load", {"parameters": {"file:1/x": 3}}),
+            Post("v2/repository/models/raw/load", {"parameters": []}),
+            Post("v2/repository/models/raw/load", {"other": 1}),
+            Post("v2/repository/models/raw/load", "nonsense"),
+            Post("v2/repository/models/raw/load", ""),
+            Index(),
+            Post("v2/repository/models/raw/unload", {"parameters": {"unload_dependents": 1}}),
+            Post("v2/repository/models/raw/unload", {"parameters": {"other": True}}),
+            Post("v2/repository/models/raw/unload", "nonsense"),
+            Post("v2/repository/models/raw/unload", ""),
+            Index(),
+        ),
+        (plain("raw"),),
+        protocols=("http",),
+    ),
+    Scenario(
+        "a repository is named over HTTP",
+        (
+            Post("v2/repository/models_a/models/named/load"),
+            Post("v2/repository/models_a/models/named/unload"),
+            Post("v2/repository/models_a/index"),
+            Post("v2/repository/index", {"ready": "yes"}),
+            Post("v2/repository/index", "nonsense"),
+            Post("v2/repository/models/named"),
+            Post("v2/repository"),
+            Index(),
+        ),
+        setup=Setup(repositories={REPOSITORY: (plain("named"),)}),
+        protocols=("http",),
+    ),
+    Scenario(
+        "load parameters over gRPC",
+        (
+            *(
+                Call("RepositoryModelLoad", {"model_name": "called"}, {name: given})
+                for name, given in (
+                    ("speed", ("string_param", "high")),
+                    ("config", ("bytes_param", b"{}")),
+                    ("config", ("int64_param", 3)),
+                    ("config", ("string_param", "")),
+                    ("file:1/x", ("string_param", "x")),
+                    ("file:1/x", ("bytes_param", b"x")),
+                )
+            ),
+            Index(),
+            Call(
+                "RepositoryModelUnload",
+                {"model_name": "called"},
+                {"unload_dependents": ("int64_param", 1)},
+            ),
+            Call("RepositoryModelUnload", {"model_name": "called"}, {"o": ("bool_param", True)}),
+            Index(),
+        ),
+        (plain("called"),),
+        protocols=("grpc",),
+    ),
+    Scenario(
+        "a repository is named over gRPC",
+        (
+            Call("RepositoryModelLoad", {"model_name": "wired", "repository_name": "models_a"}),
+            Call("RepositoryModelUnload", {"model_name": "wired", "repository_name": "models_a"}),
+            Call("RepositoryIndex", {"repository_name": "models_a"}),
+            Index(),
+        ),
+        (plain("wired"),),
+        protocols=("grpc",),
+    ),
+)
+
+SCENARIOS = (*_CONCURRENT, *_RAW)
