@@ -1,4 +1,4 @@
-"""Models that are loaded by the first request for them, and leave again when nobody uses them."""
+"""Models that are loaded by the first request for them."""
 
 from __future__ import annotations
 
@@ -13,38 +13,16 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
-from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from bench.targets.pyserver import Pyserver
 from tests.backends.python_models import model
 from tests.crash.processes import processes_by_role
+from tests.e2e.on_demand import ENSEMBLE, MODE, PLAIN, Server, counted, loads, tensor
 from tests.serving import serving
 from tests.waiting import wait_until
 
-MODE = "--model-control-mode=on-demand"
-PLAIN = "def execute(self, requests): return [answer(get(one).as_numpy()) for one in requests]"
-# Each load leaves a line, and waits for a file if the model is to be held up.
-COUNTED = """
-def initialize(self, args):
-    import os, time
-    with open("{folder}/" + args["model_name"] + ".loads", "a") as lines:
-        lines.write("x")
-    while os.path.exists("{folder}/hold"):
-        time.sleep(0.01)
-    if os.path.exists("{folder}/fail"):
-        raise RuntimeError("the weights are gone")
-    self.memory = np.ones({megabytes} << 17)
-def execute(self, requests):
-    import os, time
-    while os.path.exists("{folder}/busy"):
-        time.sleep(0.01)
-    return [answer(get(one).as_numpy()) for one in requests]
-"""
 CALLER = """
 def execute(self, requests):
     request = pb_utils.InferenceRequest(model_name="called", inputs=[get(requests[0])],
@@ -54,71 +32,6 @@ def execute(self, requests):
         raise pb_utils.TritonModelException(response.error().message())
     return [answer(response.output_tensors()[0].as_numpy())]
 """
-ENSEMBLE = """
-platform: "ensemble"
-input [ { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] } ]
-output [ { name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] } ]
-ensemble_scheduling { step [ { model_name: "step" model_version: -1
-  input_map { key: "IN" value: "IN" } output_map { key: "OUT" value: "OUT" } } ] }
-"""
-
-
-def counted(folder: Path, name: str, megabytes: int = 0) -> None:
-    model(folder / "models" / name, COUNTED.format(folder=folder, megabytes=megabytes))
-
-
-def loads(folder: Path, name: str) -> int:
-    path = folder / f"{name}.loads"
-    return len(path.read_text()) if path.exists() else 0
-
-
-class Server:
-    """A running server, as these tests talk to it."""
-
-    def __init__(self, server: Pyserver) -> None:
-        assert server.ports is not None
-        self.process = server
-        self.http = server.ports.http
-        self.grpc = triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}")
-
-    def get(self, path: str) -> Any:
-        with urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    def post(self, path: str, body: bytes = b"{}") -> tuple[int, str]:
-        request = Request(f"http://127.0.0.1:{self.http}{path}", body, method="POST")
-        try:
-            with urlopen(request, timeout=60) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
-
-    def infer(self, name: str) -> tuple[int, str]:
-        tensor = {"name": "IN", "datatype": "FP32", "shape": [2], "data": [1, 2]}
-        return self.post(f"/v2/models/{name}/infer", json.dumps({"inputs": [tensor]}).encode())
-
-    def index(self) -> dict[str, tuple[str, str]]:
-        lines = json.loads(self.post("/v2/repository/index")[1])
-        return {one["name"]: (one.get("state", ""), one.get("reason", "")) for one in lines}
-
-    def state(self, name: str) -> str:
-        return self.index()[name][0]
-
-    def books(self) -> Any:
-        return self.get("/v2/pyserver/counters")
-
-    def parked(self) -> int:
-        return sum(one["parked"] for one in self.books()["frontends"].values())
-
-    def pids(self, name: str) -> set[int]:
-        return {one["pid"] for one in self.books()["instances"] if one["model"] == name}
-
-
-def tensor() -> triton.InferInput:
-    given = triton.InferInput("IN", [2], "FP32")
-    given.set_data_from_numpy(np.array([1, 2], np.float32))
-    return given
 
 
 @pytest.fixture(scope="module")
@@ -373,130 +286,3 @@ def until_served(server: Server, name: str) -> tuple[int, str]:
     served = wait_until(ask, timeout_s=60, what="an answer")
     assert served is not None
     return served
-
-
-def test_after_the_keep_alive_a_model_and_its_processes_are_gone(tmp_path: Path) -> None:
-    counted(tmp_path, "brief")
-    counted(tmp_path, "step")
-    model(tmp_path / "models" / "step_too", PLAIN)
-    model(tmp_path / "models" / "pinned", PLAIN)
-    (tmp_path / "models" / "ensemble" / "1").mkdir(parents=True)
-    (tmp_path / "models" / "ensemble" / "config.pbtxt").write_text(ENSEMBLE)
-    flags = (MODE, "--on-demand-keep-alive-secs=2", "--load-model=pinned")
-    with serving(tmp_path / "server.log", tmp_path / "models", *flags) as running:
-        server = Server(running)
-        assert server.infer("brief")[0] == 200
-        assert server.infer("ensemble")[0] == 200
-        pids = server.pids("brief") | server.pids("step")
-        assert len(pids) == 2
-        wait_until(
-            lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids),
-            timeout_s=30,
-            what="the processes to end",
-        )
-        assert server.index()["brief"] == ("UNAVAILABLE", "unloaded")
-        assert server.state("pinned") == "READY"
-        books = server.books()["on_demand"]
-        assert books["expired"] == 3
-        busy = tmp_path / "busy"
-        busy.touch()
-        with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(server.infer, "brief")
-            wait_until(lambda: server.state("brief") == "READY", what="the load")
-            assert server.infer("step_too")[0] == 200  # with as long a keep-alive, and unused
-            wait_until(lambda: server.state("step_too") != "READY", timeout_s=30, what="its end")
-            assert server.state("brief") == "READY"  # it is in use
-            busy.unlink()
-            assert answer.result()[0] == 200
-        server.grpc.close()
-
-
-def test_room_is_made_by_the_least_recently_used_that_is_not_in_use(tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        counted(tmp_path, name, megabytes=120)
-    counted(tmp_path, "huge", megabytes=500)
-    flags = (
-        MODE,
-        f"--on-demand-memory-limit-byte-size={400 << 20}",
-        "--on-demand-keep-alive-secs=0",
-    )
-    with serving(tmp_path / "server.log", tmp_path / "models", *flags) as running:
-        server = Server(running)
-        for name in ("a", "b", "a"):
-            assert server.infer(name)[0] == 200
-        assert server.infer("c")[0] == 200  # together they are too large: b was used before a
-        wait_until(lambda: server.state("b") == "UNAVAILABLE", what="b to leave")
-        assert {server.state(name) for name in ("a", "c")} == {"READY"}
-        assert server.infer("b")[0] == 200  # now its size is known: a leaves first
-        assert server.state("a") != "READY"
-        assert loads(tmp_path, "a") == 1
-
-        status, text = server.infer("huge")
-        assert status == 503
-        assert f"--on-demand-memory-limit-byte-size={400 << 20}" in text
-        assert "model 'huge' alone needs 5" in text
-        assert server.infer("huge")[0] == 503
-        assert loads(tmp_path, "huge") == 1
-        server.grpc.close()
-
-
-def test_what_is_in_use_is_never_evicted(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        counted(tmp_path, name, megabytes=120)
-    flags = (
-        MODE,
-        f"--on-demand-memory-limit-byte-size={260 << 20}",
-        "--on-demand-load-timeout-secs=60",
-    )
-    with serving(tmp_path / "server.log", tmp_path / "models", *flags) as running:
-        server = Server(running)
-        for name in ("a", "b"):  # their sizes are known then
-            assert server.infer(name)[0] == 200
-        wait_until(lambda: server.state("a") == "UNAVAILABLE", what="a to leave")
-        busy = tmp_path / "busy"
-        busy.touch()
-        with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(server.infer, "b")
-            wait_until(lambda: server.books()["engine"]["live_batches"] == 1, what="b to be busy")
-            second = pool.submit(server.infer, "a")
-            wait_until(lambda: server.parked() == 1, what="a request that waits")
-            assert server.books()["on_demand"]["loading"] == ["a"]
-            assert server.state("b") == "READY"
-            assert not first.done()
-            busy.unlink()
-            assert first.result()[0] == 200
-            assert second.result()[0] == 200
-        assert loads(tmp_path, "a") == 2
-        server.grpc.close()
-
-
-def test_who_waits_too_long_is_told_and_an_exit_ends_the_wait(tmp_path: Path) -> None:
-    counted(tmp_path, "slow")
-    hold = tmp_path / "hold"
-    hold.touch()
-    log = tmp_path / "server.log"
-    flags = (MODE, "--on-demand-load-timeout-secs=1", "--exit-timeout-secs=20")
-    with serving(log, tmp_path / "models", *flags) as running:
-        server = Server(running)
-        status, text = server.infer("slow")
-        assert status == 503
-        assert "was not loaded within 1 s" in text
-        server.grpc.close()
-    hold.touch()
-    server_again = Pyserver(tmp_path / "again.log")
-    server_again.start(tmp_path / "models", extra=(MODE, "--exit-timeout-secs=20"))
-    wait_until(
-        lambda: "s after the start" in (tmp_path / "again.log").read_text(),
-        timeout_s=60,
-        what="a ready server",
-    )
-    server = Server(server_again)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(server.infer, "slow")
-        wait_until(lambda: server.parked() == 1, what="a request that waits")
-        pids = server_again.pids()
-        assert server_again.stop() == 0, server_again.log_tail()
-        status, text = answer.result()
-    assert (status, json.loads(text)) == (503, {"error": "Server exiting"})
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    server.grpc.close()
