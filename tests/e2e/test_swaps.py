@@ -4,11 +4,12 @@ one connection never an older one after a newer.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import pytest
@@ -55,46 +56,41 @@ def write_version(model: Path, version: int) -> None:
     (folder / "model.py").write_text(MODEL)
 
 
+class Asks(Protocol):
+    def ask(self) -> tuple[int, list[int]]:
+        """The version that the answer names, and those that made its rows."""
+
+    def close(self) -> None: ...
+
+
 class Client(threading.Thread):
     """One connection, one request in flight; `seen` are the versions that answered, in order."""
 
-    def __init__(self, over: threading.Event) -> None:
+    def __init__(self, over: threading.Event, connection: Asks) -> None:
         super().__init__(daemon=True)
         self.over = over
+        self.connection = connection
         self.seen: list[int] = []
         self.failures: list[str] = []
 
     def run(self) -> None:
-        try:
-            self._ask_on()
-        finally:
-            self.close()
-
-    def _ask_on(self) -> None:
-        while not self.over.is_set():
-            try:
-                said, made = self.ask()
-            except Exception as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                continue
-            if set(made) != {said}:
-                self.failures.append(f"version {said} answered {made}")
-            if self.seen and said < self.seen[-1]:
-                self.failures.append(f"version {said} after {self.seen[-1]}")
-            if not self.seen or said != self.seen[-1]:
-                self.seen.append(said)
-
-    def ask(self) -> tuple[int, list[int]]:
-        """The version that the answer names, and those that made its rows."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
+        with contextlib.closing(self.connection):
+            while not self.over.is_set():
+                try:
+                    said, made = self.connection.ask()
+                except Exception as error:
+                    self.failures.append(f"{type(error).__name__}: {error}")
+                    continue
+                if set(made) != {said}:
+                    self.failures.append(f"version {said} answered {made}")
+                if self.seen and said < self.seen[-1]:
+                    self.failures.append(f"version {said} after {self.seen[-1]}")
+                if not self.seen or said != self.seen[-1]:
+                    self.seen.append(said)
 
 
-class HttpClient(Client):
-    def __init__(self, over: threading.Event, port: int) -> None:
-        super().__init__(over)
+class OverHttp:
+    def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         tensor = {"name": "X", "datatype": "INT32", "shape": [3, 1], "data": [0, 0, 0]}
         self.body = json.dumps({"inputs": [tensor]})
@@ -110,19 +106,18 @@ class HttpClient(Client):
         self.connection.close()
 
 
-class GrpcClient(Client):
-    def __init__(self, over: threading.Event, port: int) -> None:
-        super().__init__(over)
+class OverGrpc:
+    def __init__(self, port: int) -> None:
         # A connection of its own: channels with equal options share one.
         options = [("grpc.use_local_subchannel_pool", 1)]
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+        self.service = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
         self.request = service_pb2.ModelInferRequest(model_name="m")
         self.request.inputs.add(name="X", datatype="INT32", shape=[2, 1])
         self.request.raw_input_contents.append(bytes(8))
 
     def ask(self) -> tuple[int, list[int]]:
-        answer = self.stub.ModelInfer(self.request, timeout=30)
+        answer = self.service.ModelInfer(self.request, timeout=30)
         made = memoryview(answer.raw_output_contents[0]).cast("i").tolist()
         return int(answer.model_version), made
 
@@ -143,10 +138,9 @@ def test_a_hundred_swaps_under_load_lose_and_mix_nothing(tmp_path: Path) -> None
         "--frontend-workers=2",
     ) as server:
         assert server.ports is not None
-        clients: list[Client] = [
-            HttpClient(over, server.ports.http)
-            if number % 2
-            else GrpcClient(over, server.ports.grpc)
+        ports = server.ports
+        clients = [
+            Client(over, OverHttp(ports.http) if number % 2 else OverGrpc(ports.grpc))
             for number in range(CLIENTS)
         ]
         for client in clients:
