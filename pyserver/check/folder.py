@@ -26,7 +26,6 @@ _IDLE: Final[tuple[tuple[ConfigPath, str, str], ...]] = (
     (("cc_model_filenames",), "has no effect", "use default_model_filename"),
     (("metric_tags",), "has no effect", "remove it"),
     (("runtime",), "has no effect", "backends here are named by backend alone; remove it"),
-    (("model_repository_agents",), "has no effect in this version", "remove it"),
     (("optimization", "priority"), "has no effect", "remove it"),
     (("optimization", "cuda"), "has an effect with TensorRT only", "remove it"),
     (("optimization", "gather_kernel_buffer_threshold"), "has no effect", "remove it"),
