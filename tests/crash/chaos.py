@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
 import random
 import signal
@@ -25,6 +24,7 @@ from typing import Final
 from bench.targets.pyserver import Pyserver
 from tests.crash.load import ELEMENTS, Load, Outcome, infer
 from tests.crash.processes import Holdings, holdings, processes_by_role
+from tests.serving import counters
 from tests.waiting import wait_until
 
 VICTIM: Final = "victim"
@@ -158,16 +158,6 @@ def _signal_one(server: Pyserver, number: int, chance: random.Random) -> None:
             os.kill(chance.choice(pids), number)
         except ProcessLookupError:
             pass  # it was ending already
-
-
-def counters(server: Pyserver) -> dict[str, object]:
-    assert server.ports is not None
-    connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=10)
-    try:
-        connection.request("GET", "/v2/pyserver/counters")
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
 
 
 def complaints(outcomes: list[Outcome], deeds: list[Deed]) -> list[str]:

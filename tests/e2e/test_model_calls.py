@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from bench.targets.pyserver import Pyserver
 from tests.backends.python_models import model
-from tests.serving import serving
+from tests.serving import counters, grpc_client, serving
 from tests.waiting import wait_until
 
 # Answers its input: what it is asked to do comes as JSON text, and its outcome goes back.
@@ -130,8 +129,7 @@ def server(folder: Path) -> Iterator[Pyserver]:
 
 @pytest.fixture
 def client(server: Pyserver) -> Iterator[Any]:
-    assert server.ports is not None
-    with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+    with grpc_client(server) as made:
         yield made
 
 
@@ -275,9 +273,7 @@ def test_a_hook_that_hangs_holds_nobody_up(client: Any) -> None:
 
 
 def metrics(server: Pyserver) -> dict[str, Any]:
-    assert server.ports is not None
-    with urlopen(f"http://127.0.0.1:{server.ports.http}/v2/pyserver/counters") as answer:
-        return json.load(answer)["custom_metrics"]
+    return counters(server)["custom_metrics"]
 
 
 def test_what_models_count_reaches_core(client: Any, server: Pyserver) -> None:

@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from bench.targets.pyserver import Pyserver
 from tests.backends.python_models import model
-from tests.serving import serving
+from tests.e2e.telling import tell
+from tests.serving import grpc_client, serving
 
 TELLS = """
 def execute(self, requests):
@@ -131,15 +130,8 @@ def server(folder: Path) -> Iterator[Pyserver]:
 
 @pytest.fixture
 def client(server: Pyserver) -> Iterator[Any]:
-    assert server.ports is not None
-    with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+    with grpc_client(server) as made:
         yield made
-
-
-def tell(client: Any, name: str) -> dict[str, Any]:
-    given = triton.InferInput("IN", [1], "BYTES")
-    given.set_data_from_numpy(np.array([b""], dtype=object))
-    return json.loads(client.infer(name, [given]).as_numpy("OUT")[0])
 
 
 def test_the_servers_own_python(client: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import sys
@@ -14,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient import grpc as triton
 
 from tests.backends.python_models import model
+from tests.e2e.telling import tell
 from tests.e2e.test_model_environments import parameter
-from tests.serving import serving
+from tests.serving import grpc_client, serving
 
 # A Python of another minor version that pyserver was installed into from these sources.
 OTHER_PYTHON = os.environ.get("PYSERVER_OTHER_PYTHON", "")
@@ -99,17 +98,9 @@ def client(folder: Path) -> Iterator[Any]:
         with serving(
             folder / "server.log", folder / "models", "--model-control-mode=explicit"
         ) as server:
-            assert server.ports is not None
-            with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+            with grpc_client(server) as made:
                 yield made
     shutil.rmtree(folder / "cache", ignore_errors=True)
-
-
-def tell(client: Any, name: str) -> dict[str, Any]:
-    given = triton.InferInput("IN", [1], "BYTES")
-    given.set_data_from_numpy(np.array([b""], dtype=object))
-    told: dict[str, Any] = json.loads(client.infer(name, [given]).as_numpy("OUT")[0])
-    return told
 
 
 @pytest.mark.timeout(280)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient import grpc as triton
 
-from tests.serving import serving
+from tests.serving import grpc_client, serving
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 DECOUPLED = """backend: "python"
@@ -36,8 +36,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         if config:
             (version.parent / "config.pbtxt").write_text(config)
     with serving(folder / "server.log", folder / "models") as server:
-        assert server.ports is not None
-        with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+        with grpc_client(server) as made:
             yield made
 
 

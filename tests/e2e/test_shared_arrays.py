@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from bench.targets.pyserver import Pyserver
 from tests.backends.python_models import model
-from tests.serving import serving
+from tests.e2e.telling import tell
+from tests.serving import grpc_client, serving
 from tests.waiting import wait_until
 
 # Tells how often it was made, by whom it is answered, and where the array lies.
@@ -87,16 +86,8 @@ def server(folder: Path) -> Iterator[Pyserver]:
 
 @pytest.fixture
 def client(server: Pyserver) -> Iterator[Any]:
-    assert server.ports is not None
-    with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+    with grpc_client(server) as made:
         yield made
-
-
-def tell(client: Any, name: str) -> dict[str, Any]:
-    given = triton.InferInput("IN", [1], "BYTES")
-    given.set_data_from_numpy(np.array([b""], dtype=object))
-    told: dict[str, Any] = json.loads(client.infer(name, [given]).as_numpy("OUT")[0])
-    return told
 
 
 def tell_all(client: Any, name: str, count: int) -> dict[int, dict[str, Any]]:

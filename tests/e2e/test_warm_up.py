@@ -9,7 +9,6 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -19,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from bench.targets.pyserver import Pyserver
-from tests.serving import serving
+from tests.serving import counters, grpc_client, serving
 from tests.waiting import wait_until
 
 PROGRAM = Path(__file__).parent / "warm_up_models" / "witness.py"
@@ -109,8 +108,7 @@ def server(folder: Path) -> Iterator[Pyserver]:
 
 @pytest.fixture(scope="module")
 def client(server: Pyserver) -> Iterator[Any]:
-    assert server.ports is not None
-    with triton.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as made:
+    with grpc_client(server) as made:
         yield made
 
 
@@ -122,9 +120,7 @@ def seen(folder: Path, model: str) -> list[dict[str, Any]]:
 
 def books(server: Pyserver) -> dict[str, int]:
     """The engine's own counters."""
-    assert server.ports is not None
-    with urlopen(f"http://127.0.0.1:{server.ports.http}/v2/pyserver/counters", timeout=5) as answer:
-        found: dict[str, int] = json.load(answer)["engine"]
+    found: dict[str, int] = counters(server)["engine"]
     return found
 
 

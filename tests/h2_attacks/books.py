@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from bench.targets.pyserver import Pyserver
+from tests.serving import counters
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _LOOK_EVERY_S = 0.02
@@ -28,17 +27,6 @@ def no_more(now: dict[int, int], before: dict[int, int]) -> bool:
 def resident_bytes(pids: frozenset[int]) -> int:
     """RSS of all these processes together; a shared page counts in each that has touched it."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES for pid in pids)
-
-
-def counters(server: Pyserver) -> dict[str, Any]:
-    """The server's own books: engine's, and each frontend's."""
-    assert server.ports is not None
-    connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=10)
-    try:
-        connection.request("GET", "/v2/pyserver/counters")
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
 
 
 def under_way(server: Pyserver) -> dict[str, int]:
