@@ -26,7 +26,8 @@ FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?=
 PYTEST ?=
 
-NATIVE_SOURCES := $(shell find csrc -type f 2>/dev/null)
+# With what an instance is made of in Python: its digest is compiled in (csrc/fingerprint.cmake).
+NATIVE_SOURCES := $(shell find csrc -type f 2>/dev/null) $(wildcard pyserver/instance/*.py pyserver/backends/*.py) pyserver/control/channel.py
 CPP_FILES := $(shell find csrc tests/cpp tests/fuzz -name '*.cc' -o -name '*.h' 2>/dev/null)
 LINTED := pyserver setup.py $(wildcard tests bench tools model_repository)
 

@@ -117,7 +117,10 @@ def test_a_packed_environment_is_unpacked_and_moved_once(client: Any, folder: Pa
     assert (place / "unpacked").read_text() == str(place)
 
 
-@pytest.mark.skipif(not OTHER_PYTHON, reason="PYSERVER_OTHER_PYTHON names no Python")
+@pytest.mark.skipif(
+    not OTHER_PYTHON,
+    reason="needs PYSERVER_OTHER_PYTHON: a CPython of another version with this pyserver in it",
+)
 def test_another_python_runs_models_with_its_own_pyserver(client: Any) -> None:
     client.load_model("other")
     told = tell(client, "other")
