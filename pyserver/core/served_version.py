@@ -354,7 +354,8 @@ class ServedVersion:
         slot = next((one for one in self._slots if one.process is process), None)
         if slot is None:
             return  # it died before it had a place: whoever asked it something is told
-        end = slot.verdict or str(process.end)
+        verdict, slot.verdict = slot.verdict, ""
+        end = verdict or str(process.end)
         text = f"{self._who(slot)} {end}"
         log.error("%s", text)
         slot.last_end = end
@@ -368,9 +369,8 @@ class ServedVersion:
         self._restart_later(
             slot,
             lived_s=time.monotonic() - process.started_s,
-            killed_from_outside=not slot.verdict and process.killed_from_outside,
+            killed_from_outside=not verdict and process.killed_from_outside,
         )
-        slot.verdict = ""
 
     def _restart_later(
         self, slot: ProcessSlot, *, lived_s: float = 0.0, killed_from_outside: bool = False

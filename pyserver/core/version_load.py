@@ -76,6 +76,7 @@ class VersionLoad:
         self._source = source
         self._version = version
         self._phase = "starting a process"
+        self._first: InstanceProcess | None = None
         self._began_s = time.monotonic()
         self._served = ServedVersion(
             context.environment,
@@ -88,22 +89,17 @@ class VersionLoad:
     async def run(self) -> tuple[ServedVersion, Loaded]:
         log.info("loading: %s:%d", self._source.name, self._version)
         progress = asyncio.create_task(self._tell_progress())
-        process: InstanceProcess | None = None
         try:
             info = self._backend_info()
-            config = self._source.config.message
-            self._served.limits = model_limits(config, self._context.settings)
+            limits = model_limits(self._source.config.message, self._context.settings)
+            self._served.limits = limits
             if info.models_bring_python:
                 self._served.source.python = await asyncio.to_thread(self._python_environment)
-            if info.may_fork and wants_fork(self._source.config.message):
-                self._phase = "loading what its instances share"
-                await self._served.open_template(self._model(self._source.config.message))
-            process = self._served.open_process()
-            loaded = await within(self._served.limits.load_s, self._load(process, info))
+            loaded = await within(limits.load_s, self._bring_up(info))
             if self._context.accept is not None:
                 await self._context.accept(self._served)
         except BaseException:
-            await self._served.discard(process)
+            await self._served.discard(self._first)
             raise
         finally:
             progress.cancel()
@@ -114,6 +110,14 @@ class VersionLoad:
             time.monotonic() - self._began_s,
         )
         return self._served, loaded
+
+    async def _bring_up(self, info: BackendInfo) -> Loaded:
+        config = self._source.config.message
+        if info.may_fork and wants_fork(config):
+            self._phase = "loading what its instances share"
+            await self._served.open_template(self._model(config))
+        self._first = self._served.open_process()
+        return await self._load(self._first, info)
 
     def _backend_info(self) -> BackendInfo:
         config = self._source.config.message

@@ -144,6 +144,7 @@ class Behaviour:
     die_at: str = ""  # "prepare", "attach" or "load"
     hold_load: asyncio.Event | None = None
     ignores_stop: bool = False
+    ignores_preload: bool = False
 
 
 class FakeInstance:
@@ -188,7 +189,7 @@ class FakeInstance:
             self._answer(
                 self.behaviour.fail_prepare, {"op": "prepared", "completion": self._completion()}
             )
-        elif op == "preload":
+        elif op == "preload" and not self.behaviour.ignores_preload:
             self._answer(self.behaviour.fail_prepare, {"op": "preloaded"})
         elif op == "fork":
             self._supervisor.forked(self, message, kept)
@@ -357,7 +358,7 @@ class FakeBackend:
     may_fork: bool = False
 
 
-BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False)}
+BACKENDS = {"identity": FakeBackend(True), "python": FakeBackend(False, may_fork=True)}
 
 
 @dataclass

@@ -291,3 +291,15 @@ async def test_who_takes_the_place_of_a_dead_one_gives_way_to_nobody(
     await eventually(lambda: len(made.supervisor.instances) == 2)
     spawned = [one["env"] for one in made.supervisor.heard if one["op"] == "spawn"]
     assert [URGENT in environment for environment in spawned] == [False, True]
+
+
+async def test_what_a_template_loads_for_all_is_within_the_limit(
+    bench: Make, tmp_path: Path
+) -> None:
+    write_model(tmp_path, "m", backend="python", load_timeout_secs="0.2", fork_instances="true")
+    made = bench(model_control_mode="explicit")
+    made.supervisor.behaviours["m"] = Behaviour(ignores_preload=True)
+    await made.start()
+    with pytest.raises(ServerError, match=r"was not loaded within 0\.2 s"):
+        await made.core.loader.load("m")
+    await eventually(lambda: not made.supervisor.alive and not made.engine.models)
