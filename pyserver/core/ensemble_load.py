@@ -41,6 +41,9 @@ class EnsembleVersion:
     def instances(self) -> list[dict[str, Any]]:
         return []
 
+    def processes(self) -> list[dict[str, Any]]:
+        return []
+
     async def is_ready(self) -> bool:
         return True
 

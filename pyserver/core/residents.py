@@ -90,7 +90,7 @@ class Residents:
             return self._sizes
         pids: dict[str, set[int]] = {}
         for served in self._loader.running.values():
-            pids.setdefault(served.name, set()).update(one["pid"] for one in served.instances())
+            pids.setdefault(served.name, set()).update(one["pid"] for one in served.processes())
         self._sizes = await asyncio.to_thread(
             lambda: {name: sum(map(self._byte_size, its)) for name, its in pids.items()}
         )
@@ -99,5 +99,5 @@ class Residents:
 
     async def measure_one(self, served: ServedVersion) -> int:
         """What the processes of a version hold that does not serve yet."""
-        pids = {one["pid"] for one in served.instances()}
+        pids = {one["pid"] for one in served.processes()}
         return await asyncio.to_thread(lambda: sum(map(self._byte_size, pids)))

@@ -33,7 +33,6 @@ class RunningVersions(dict[int, Served]):
         return [
             {"model": served.name, "version": served.version, **one}
             for served in self.values()
-            if isinstance(served, ServedVersion)
             for one in served.processes()
         ]
 
